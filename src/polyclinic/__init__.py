@@ -1,0 +1,1 @@
+"""Polyclinic: a multi-tenant clinic platform on PostgreSQL."""
