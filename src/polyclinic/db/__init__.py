@@ -1,1 +1,1 @@
-""""""
+"""Connections, statements, migrations and the embedded server. Knows no organization."""

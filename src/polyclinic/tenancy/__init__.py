@@ -1,1 +1,1 @@
-""""""
+"""Who acts for which organization, and the one door to its data."""

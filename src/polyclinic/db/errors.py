@@ -1,0 +1,53 @@
+"""What a caller may learn of the database's troubles: ids and times, never a statement's values."""
+
+import asyncpg
+
+from polyclinic.core.errors import Busy, Conflict, Fault
+
+
+class DatabaseUnavailable(Busy):
+    """The server cannot be reached, or went away during the request; try again."""
+
+    code = "database-unavailable"
+
+
+class PoolFull(Busy):
+    """No connection became free within the time allowed."""
+
+    code = "busy"
+
+
+class StatementTimedOut(Fault):
+    """A statement took longer than allowed and was cancelled; nothing of it remains."""
+
+    code = "statement-timeout"
+
+
+class ConcurrentChange(Conflict):
+    """Two transactions got in each other's way; the same request again will do."""
+
+    code = "concurrent-change"
+
+
+_GONE = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+def translated(error: BaseException) -> Exception | None:
+    """The error to raise for a driver's error, or None where the driver's own should go on."""
+    match error:
+        case asyncpg.QueryCanceledError() | TimeoutError():
+            return StatementTimedOut("the database took too long and the work was undone")
+        case asyncpg.SerializationError() | asyncpg.DeadlockDetectedError():
+            return ConcurrentChange("another change came between; send the request again")
+        case _ if isinstance(error, _GONE):
+            return DatabaseUnavailable("the database cannot be reached just now")
+        case _:
+            return None

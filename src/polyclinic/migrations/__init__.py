@@ -1,0 +1,1 @@
+"""Numbered, forward-only migrations of the control and shard databases, as SQL."""
