@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,9 +21,9 @@ from polyclinic.db.embedded import (
     ServerSettings,
     StartFailed,
 )
-from polyclinic.db.postgres_user import ForeignDirectory, ServerUser
+from polyclinic.db.postgres_user import ForeignDirectory, ServerUser, socket_directory
 
-SMALL = ServerSettings(shared_buffers_mib=16, max_connections=20)
+SMALL = ServerSettings(shared_buffers_mib=16, max_connections=20, extra={"work_mem": "5MB"})
 SUPERVISOR = """
 import sys
 from pathlib import Path
@@ -51,11 +52,26 @@ def make_server(tmp_path: Path) -> Iterator[MakeServer]:
         server.remove()
 
 
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    server = EmbeddedServer(tmp_path_factory.mktemp("shared") / "clinic", SMALL)
+    yield server
+    server.kill()
+    server.remove()
+
+
 @pytest.fixture
-def server(make_server: MakeServer) -> EmbeddedServer:
-    server = make_server()
-    server.start()
-    return server
+def server(clinic: EmbeddedServer) -> EmbeddedServer:
+    """A running server that a test may stop and kill; its tables stay."""
+    clinic.start()
+    return clinic
+
+
+@pytest.fixture
+def stopped(clinic: EmbeddedServer) -> EmbeddedServer:
+    clinic.start()
+    clinic.stop()
+    return clinic
 
 
 @contextmanager
@@ -82,7 +98,9 @@ def run(server: EmbeddedServer, statement: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def test_starts_from_nothing_and_a_second_start_keeps_the_data(server: EmbeddedServer) -> None:
+def test_starts_from_nothing_and_a_second_start_keeps_the_data(make_server: MakeServer) -> None:
+    server = make_server()
+    server.start()
     run(server, "CREATE TABLE visit AS SELECT 7 AS id")
     first = server.pid
     server.start()
@@ -95,8 +113,8 @@ def test_starts_from_nothing_and_a_second_start_keeps_the_data(server: EmbeddedS
     assert run(server, "SELECT id FROM visit") == [(7,)]
 
 
-def test_context_manager_runs_the_server_for_its_block(make_server: MakeServer) -> None:
-    with make_server() as server:
+def test_context_manager_runs_the_server_for_its_block(stopped: EmbeddedServer) -> None:
+    with stopped as server:
         assert server.is_running()
     assert not server.is_running()
 
@@ -112,53 +130,44 @@ def test_context_manager_runs_the_server_for_its_block(make_server: MakeServer) 
         ("listen_addresses", ""),
         ("server_encoding", "UTF8"),
         ("shared_preload_libraries", "pg_stat_statements"),
+        ("max_connections", "20"),
         ("work_mem", "5MB"),
     ],
 )
-def test_settings_hold(running: EmbeddedServer, name: str, value: str) -> None:
-    assert run(running, f"SELECT current_setting('{name}')") == [(value,)]
+def test_settings_hold(server: EmbeddedServer, name: str, value: str) -> None:
+    assert run(server, f"SELECT current_setting('{name}')") == [(value,)]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    settings = ServerSettings(shared_buffers_mib=16, extra={"work_mem": "5MB"})
-    server = EmbeddedServer(tmp_path_factory.mktemp("shared") / "clinic", settings)
-    with server:
-        yield server
-    server.remove()
+def test_trigrams_know_the_letters_of_every_script(server: EmbeddedServer) -> None:
+    run(server, "CREATE EXTENSION pg_trgm")
+    assert run(server, "SELECT cardinality(show_trgm('Иван')) > 0") == [(True,)]
 
 
-def test_trigrams_know_the_letters_of_every_script(running: EmbeddedServer) -> None:
-    run(running, "CREATE EXTENSION pg_trgm")
-    assert run(running, "SELECT cardinality(show_trgm('Иван')) > 0") == [(True,)]
-
-
-def test_socket_is_closed_to_other_users(running: EmbeddedServer) -> None:
-    directory = Path(psycopg.conninfo.conninfo_to_dict(running.dsn())["host"] or "")
+def test_socket_is_closed_to_other_users(server: EmbeddedServer) -> None:
+    directory = Path(str(psycopg.conninfo.conninfo_to_dict(server.dsn())["host"]))
     assert directory.stat().st_mode & 0o777 == 0o700
     assert directory.stat().st_uid == ServerUser.current().uid
 
 
-def test_server_does_not_receive_the_terminals_interrupt(running: EmbeddedServer) -> None:
-    assert running.pid is not None
-    assert os.getsid(running.pid) != os.getsid(0)
+def test_server_does_not_receive_the_terminals_interrupt(server: EmbeddedServer) -> None:
+    assert server.pid is not None
+    assert os.getsid(server.pid) != os.getsid(0)
 
 
-def test_a_bad_setting_is_refused_with_the_servers_own_words(make_server: MakeServer) -> None:
-    server = make_server(settings=ServerSettings(extra={"work_mem": "much"}))
+def test_a_bad_setting_is_refused_with_the_servers_own_words(stopped: EmbeddedServer) -> None:
+    bad = EmbeddedServer(stopped.directory, ServerSettings(extra={"work_mem": "much"}))
     with pytest.raises(StartFailed, match='invalid value for parameter "work_mem"'):
-        server.start()
-    corrected = EmbeddedServer(server.directory, SMALL)
-    corrected.start()
-    corrected.stop()
+        bad.start()
+    stopped.start()
+    assert stopped.is_running()
 
 
 def test_acknowledged_rows_survive_kill_9(server: EmbeddedServer) -> None:
-    run(server, "CREATE TABLE visit AS SELECT 7 AS id")
+    run(server, "CREATE TABLE survivor AS SELECT 7 AS id")
     server.kill()
     assert not server.is_running()
     server.start()
-    assert run(server, "SELECT id FROM visit") == [(7,)]
+    assert run(server, "SELECT id FROM survivor") == [(7,)]
 
 
 def test_pid_file_that_names_an_unrelated_process_is_recovered_from(
@@ -182,9 +191,11 @@ def test_pid_file_that_names_an_unrelated_process_is_recovered_from(
 def test_orphans_of_a_killed_server_are_waited_for(server: EmbeddedServer) -> None:
     with psycopg.connect(server.dsn()) as connection, suppress(psycopg.OperationalError):
         orphan = connection.info.backend_pid
-        assert server.pid is not None
+        postmaster = server.pid
+        assert postmaster is not None
         os.kill(orphan, signal.SIGSTOP)
-        os.kill(server.pid, signal.SIGKILL)
+        os.kill(postmaster, signal.SIGKILL)
+        os.waitid(os.P_PID, postmaster, os.WEXITED | os.WNOWAIT)
         try:
             with pytest.raises(StartFailed, match=rf"\b{orphan}\b"):
                 server.start(timeout_s=0.3)
@@ -206,39 +217,49 @@ async def test_paths_that_no_socket_could_have_work(make_server: MakeServer, nam
     assert run(EmbeddedServer.attach(server.directory), "SELECT 1") == [(1,)]
 
 
+def test_socket_lies_beside_the_data_unless_its_path_is_unusable() -> None:
+    user = ServerUser.current()
+    with tempfile.TemporaryDirectory() as base:
+        Path(base).chmod(0o755)
+        for name, is_near in (("clinic", True), ("x" * 120, False), ("a,b", False)):
+            directory = Path(base).resolve() / name
+            directory.mkdir()
+            chosen = socket_directory(directory, user)
+            assert (chosen == directory / "socket") is is_near
+            assert len(bytes(chosen)) < 90
+
+
 def test_socket_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    user = ServerUser.current()
     (tmp_path / "open").mkdir(mode=0o755)
-    (tmp_path / "link").symlink_to("/")
+    user.give(tmp_path / "open")
+    (tmp_path / "link").symlink_to(user.private_directory(tmp_path / "own"))
     for name in ("open", "link"):
         with pytest.raises(ForeignDirectory, match="mode 0700"):
-            ServerUser.current().private_directory(tmp_path / name)
+            user.private_directory(tmp_path / name)
 
 
-def test_attach_needs_a_running_server(make_server: MakeServer) -> None:
-    server = make_server()
-    with pytest.raises(NotRunning, match="polyclinic up"):
-        EmbeddedServer.attach(server.directory)
-    server.start()
+def test_attach_needs_a_running_server(server: EmbeddedServer, tmp_path: Path) -> None:
     attached = EmbeddedServer.attach(server.directory)
     assert attached.pid == server.pid
     assert run(attached, "SELECT 1") == [(1,)]
     server.kill()
-    with pytest.raises(NotRunning, match="polyclinic up"):
-        EmbeddedServer.attach(server.directory)
+    for directory in (server.directory, tmp_path / "never-started"):
+        with pytest.raises(NotRunning, match="polyclinic up"):
+            EmbeddedServer.attach(directory)
 
 
-def test_second_supervisor_is_refused_and_told_who_is_first(make_server: MakeServer) -> None:
-    server = make_server()
-    with supervisor(server.directory) as (first, pid):
-        for refused in (server.start, server.stop):
+def test_second_supervisor_is_refused_and_told_who_is_first(stopped: EmbeddedServer) -> None:
+    with supervisor(stopped.directory) as (first, pid):
+        for refused in (stopped.start, stopped.stop):
             with pytest.raises(AlreadyRunning, match=str(first.pid)) as caught:
                 refused()
             assert caught.value.pid == first.pid
-        assert EmbeddedServer.attach(server.directory).pid == pid
+        assert EmbeddedServer.attach(stopped.directory).pid == pid
 
 
-def test_server_outlives_its_supervisor_and_is_adopted(make_server: MakeServer) -> None:
-    server = make_server()
+def test_server_outlives_its_supervisor_and_is_adopted(server: EmbeddedServer) -> None:
+    server.stop()
     with supervisor(server.directory) as (first, pid):
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
@@ -251,7 +272,7 @@ def test_server_outlives_its_supervisor_and_is_adopted(make_server: MakeServer) 
         assert not server.is_running()
 
 
-def test_half_made_data_directory_is_made_anew(make_server: MakeServer, tmp_path: Path) -> None:
+def test_half_made_data_directory_is_made_anew(make_server: MakeServer) -> None:
     server = make_server()
     server.start()
     server.stop()

@@ -1,10 +1,12 @@
 import base64
+import hmac
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +105,23 @@ def test_a_purpose_and_a_value_never_run_together(text: str, at: int, to: int) -
     one = RING.fingerprint(text[at:], purpose=text[:at])
     other = RING.fingerprint(text[to:], purpose=text[:to])
     assert (one == other) is (text[:at] == text[:to])
+
+
+def expected_derivation(master: bytes, info: bytes) -> bytes:
+    """HKDF-SHA256 of one block, written out from RFC 5869."""
+    extracted = hmac.digest(bytes(32), master, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")
+
+
+def test_stored_values_stay_readable_and_findable_in_every_later_version() -> None:
+    ring = KeyRing.parse(f"k1:{encoded_key(7)}")
+    seal_key = expected_derivation(b"\x07" * 32, b"polyclinic/contact/seal/v1")
+    header, nonce = b"\x01\x02k1", b"n" * 12
+    stored = header + nonce + AESGCM(seal_key).encrypt(nonce, "Ω1".encode(), header + PHONE)
+    assert ring.open(stored, bound_to=PHONE) == "Ω1"
+    find_key = expected_derivation(b"\x07" * 32, b"polyclinic/contact/fingerprint/v1")
+    indexed = hmac.digest(find_key, b"\x05phone" + "Ω1".encode(), "sha256")
+    assert ring.fingerprint("Ω1", purpose="phone") == indexed
 
 
 def test_fingerprints_cover_every_key_active_first() -> None:

@@ -137,7 +137,9 @@ async def test_an_unsigned_token_is_refused(verifier: TokenVerifier, alg: str) -
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha384", "sha512"])
-@pytest.mark.parametrize("secret", [RSA.as_pem(private=False), RSA.as_der(private=False)])
+@pytest.mark.parametrize(
+    "secret", [RSA.as_pem(private=False), RSA.as_der(private=False)], ids=["pem", "der"]
+)
 async def test_a_public_key_used_as_a_hmac_secret_is_refused(
     verifier: TokenVerifier, secret: bytes, digest: str
 ) -> None:
@@ -188,7 +190,7 @@ async def test_a_key_published_for_one_algorithm_serves_no_other(clock: Clock) -
         {"x5c": ["MIIB"]},
         {"b64": True},
     ],
-    ids=str,
+    ids="|".join,
 )
 async def test_a_token_that_brings_its_own_rules_or_keys_is_refused(
     verifier: TokenVerifier, header: dict[str, Any]
@@ -264,14 +266,17 @@ MALFORMED: list[str] = [
 ]
 
 
-@pytest.mark.parametrize("token", MALFORMED, ids=lambda token: ascii(token)[:24])
+@pytest.mark.parametrize("token", MALFORMED, ids=range(len(MALFORMED)))
 async def test_what_is_no_token_is_malformed(verifier: TokenVerifier, token: str) -> None:
     assert await reason_of(verifier, token) == "malformed"
 
 
+ENDLESS = [b'{"iss":"a","exp":' + exp + b"}" for exp in (b"1e999", b"NaN", b"9" * 400)]
+
+
 @pytest.mark.parametrize(
     "payload",
-    [b"[]", b"1", b"", b"{", b"\xff", NESTED, b'{"exp":1e999}', b'{"exp":NaN}'],
+    [b"[]", b"1", b"", b"{", b"\xff", NESTED, *ENDLESS],
     ids=lambda payload: ascii(payload)[:24],
 )
 async def test_a_genuine_signature_over_no_claims_is_malformed(

@@ -1,1 +1,1 @@
-""""""
+"""Who saw or changed what, when and why."""

@@ -4,6 +4,8 @@ anyascii writes each character by itself. What only its neighbours decide is map
 the vowels that Arabic, Hebrew and Indic scripts leave out, Greek and Armenian digraphs.
 """
 
+# ruff: noqa: RUF001  (letters that look Latin are the matter here)
+
 import re
 from collections.abc import Callable
 from typing import Final

@@ -17,8 +17,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -32,8 +32,8 @@ from polyclinic.db.postgres_user import (
     ForeignDirectory,
     ServerUser,
     place_data,
-    place_socket,
     programs,
+    socket_directory,
 )
 
 _SETTINGS_FILE = "polyclinic.conf"
@@ -119,14 +119,14 @@ class ServerSettings:
     port: int = 5432
     extra: Mapping[str, str] = field(default_factory=dict)
 
-    def render(self, socket_directory: Path) -> str:
+    def render(self, socket: Path) -> str:
         """The text of a PostgreSQL configuration file."""
         settings = {
             **_DEFAULTS,
             "shared_buffers": f"{self.shared_buffers_mib}MB",
             "max_connections": str(self.max_connections),
             "port": str(self.port),
-            "unix_socket_directories": _quote_list_item(socket_directory),
+            "unix_socket_directories": _quote_list_item(socket),
             **self.extra,
         }
         lines = [_render_setting(name, value) for name, value in settings.items()]
@@ -196,6 +196,34 @@ class _DirectoryLock:
             self._descriptor = None
 
 
+def _wait_until_gone(processes: list[psutil.Process], *, timeout_s: float) -> list[psutil.Process]:
+    """Those that still live at the end. A zombie is gone: it holds no file and no memory, and some
+    init processes take seconds to collect it (`psutil.wait_procs` would wait for that)."""
+    deadline = time.monotonic() + timeout_s
+    while (alive := [process for process in processes if _is_alive(process)]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(_POLL_S)
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+@contextmanager
+def _permission_explained(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise ForeignDirectory(
+            f"This user may not use {error.filename}. Run this as the user that made "
+            f"{directory}, or choose another data directory."
+        ) from None
+
+
 def _open_log(path: Path) -> BinaryIO:
     """The log to append to; one of 16 MiB is set aside first, as postgres.log.1."""
     with suppress(FileNotFoundError):
@@ -214,7 +242,6 @@ class EmbeddedServer:
         self._data = self.directory / "data"
         self._lock = _DirectoryLock(self.directory / ".lock")
         self._process: subprocess.Popen[bytes] | None = None
-        self._endpoint: tuple[str, int] | None = None
 
     @classmethod
     def attach(cls, directory: Path) -> Self:
@@ -227,7 +254,6 @@ class EmbeddedServer:
             raise NotRunning(f"{server._data} is another user's; run this as that one.") from None
         if file is None or file.status != "ready" or not server.is_running():
             raise NotRunning(advice)
-        server._endpoint = (file.socket_directory, file.port)
         return server
 
     def __enter__(self) -> Self:
@@ -252,13 +278,13 @@ class EmbeddedServer:
         return self._postmaster() is not None
 
     def dsn(self, database: str = "postgres", *, user: str = "postgres") -> str:
-        """A URL that asyncpg, psycopg and libpq understand. Needs a server that was started."""
+        """A URL that asyncpg, psycopg and libpq understand; the same from start to start."""
         file = _PidFile.read(self._data)
         if file is not None and file.socket_directory:
-            self._endpoint = (file.socket_directory, file.port)
-        if self._endpoint is None:
-            raise NotRunning(f"The server in {self.directory} has not been started.")
-        host, port = self._endpoint
+            host, port = file.socket_directory, file.port
+        else:
+            host = str(socket_directory(self.directory, ServerUser.current()))
+            port = self.settings.port
         names = f"{quote(user, safe='')}@/{quote(database, safe='')}"
         return f"postgresql://{names}?host={quote(host)}&port={port}"
 
@@ -286,9 +312,10 @@ class EmbeddedServer:
 
         Repeating is harmless. Raises `AlreadyRunning` when another process supervises it.
         """
-        if not self.directory.is_dir():
-            return
-        self._lock.acquire()
+        with _permission_explained(self.directory):
+            if not self.directory.is_dir():
+                return
+            self._lock.acquire()
         try:
             for order, patience_s in ((signal.SIGINT, timeout_s), (signal.SIGQUIT, 5.0)):
                 if self._end(order, patience_s):
@@ -304,16 +331,17 @@ class EmbeddedServer:
             for process in processes:  # ascending ids: the postmaster before what it would restart
                 with suppress(psutil.Error):
                     process.kill()
-            psutil.wait_procs(processes, timeout=5)
+            _wait_until_gone(processes, timeout_s=5)
         self._reap()
 
     def remove(self) -> None:
         """Stop the server and delete its directory, and data and socket that lie elsewhere."""
+        if not self.directory.is_dir():
+            return
         self.stop()
-        shutil.rmtree(self._data.resolve(), ignore_errors=True)
-        if self._endpoint is not None:
-            shutil.rmtree(self._endpoint[0], ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        socket = socket_directory(self.directory, ServerUser.current())
+        for path in (socket, self._data.resolve(), self.directory):
+            shutil.rmtree(path, ignore_errors=True)
 
     def base_backup_to(self, directory: Path, *, slot: str) -> "EmbeddedServer":
         """A streaming replica in `directory`, not yet started, with a new slot on this server.
@@ -340,16 +368,11 @@ class EmbeddedServer:
     def _take_directory(self) -> ServerUser:
         """Lock the directory, then find or choose the place of its data."""
         user = ServerUser.current()
-        try:
+        with _permission_explained(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
             if self._data.exists():  # before the lock: its file may be another user's, too
-                user.check_owns(self._data.resolve())
+                user.check_owns(self._data.resolve(), of=self.directory)
             self._lock.acquire()
-        except PermissionError as error:
-            raise ForeignDirectory(
-                f"User {user.name} may not use {error.filename}. Start the server as the user "
-                f"that made {self.directory}, or choose another data directory."
-            ) from None
         self._data = place_data(self.directory, user)
         return user
 
@@ -358,9 +381,8 @@ class EmbeddedServer:
         self._clear_stale_pid_file(deadline)
         if not (self._data / "PG_VERSION").exists():
             self._initialize(user)
-        socket_directory = place_socket(self.directory, user)
-        self._write_settings(user, socket_directory)
-        self._endpoint = (str(socket_directory), self.settings.port)
+        socket = user.private_directory(socket_directory(self.directory, user))
+        self._write_settings(user, self.settings.render(socket))
         with _open_log(self.log) as log:
             self._process = subprocess.Popen(  # noqa: S603 -- our own binary
                 [programs(user) / "postgres", "-D", self._data],
@@ -391,8 +413,7 @@ class EmbeddedServer:
             shutil.rmtree(staging, ignore_errors=True)
             raise Refusal(f"{self._data} is in use for something else: {error.strerror}") from None
 
-    def _write_settings(self, user: ServerUser, socket_directory: Path) -> None:
-        text = self.settings.render(socket_directory)
+    def _write_settings(self, user: ServerUser, text: str) -> None:
         path = self._data / _SETTINGS_FILE
         staging = path.with_suffix(".new")
         staging.unlink(missing_ok=True)
@@ -411,9 +432,7 @@ class EmbeddedServer:
         """
         if not (self._data / "postmaster.pid").exists():
             return
-        remaining_s = max(0.0, deadline - time.monotonic())
-        _, alive = psutil.wait_procs(self._family(), timeout=remaining_s)
-        if alive:
+        if alive := _wait_until_gone(self._family(), timeout_s=deadline - time.monotonic()):
             pids = ", ".join(str(process.pid) for process in alive)
             raise StartFailed(
                 f"Processes of a killed server still work in {self._data}: {pids}. They end with "
@@ -425,7 +444,7 @@ class EmbeddedServer:
         file = _PidFile.read(self._data)
         process = self._postmaster()
         if file is not None and process is not None and file.status == "stopping":
-            psutil.wait_procs([process], timeout=max(0.0, deadline - time.monotonic()))
+            _wait_until_gone([process], timeout_s=deadline - time.monotonic())
 
     def _wait_until_ready(self, deadline: float) -> None:
         while not self._is_ready():
@@ -488,8 +507,7 @@ class EmbeddedServer:
             return True
         with suppress(psutil.NoSuchProcess):
             process.send_signal(order)
-        gone, _ = psutil.wait_procs([process], timeout=patience_s)
-        return bool(gone)
+        return not _wait_until_gone([process], timeout_s=patience_s)
 
     def _reap(self) -> None:
         if self._process is not None and self._process.poll() is not None:

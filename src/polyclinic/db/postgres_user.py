@@ -117,14 +117,14 @@ class ServerUser:
             )
         return path
 
-    def check_owns(self, data: Path) -> None:
+    def check_owns(self, data: Path, *, of: Path) -> None:
         """Refuse a data directory that was made under another user or is out of reach."""
         owner_uid = data.stat().st_uid
         if owner_uid != self.uid:
             raise ForeignDirectory(
                 f"{data} belongs to {_name_of(owner_uid)}, this process would run PostgreSQL as "
                 f"{self.name}. Start it as the user that made it, or, with the server stopped, "
-                f"hand it over: chown -R {self.name} {data}"
+                f"hand it over: chown -R {self.name} {of} {data}"
             )
         if not self.can_reach(data):
             raise ForeignDirectory(
@@ -158,18 +158,18 @@ def place_data(directory: Path, user: ServerUser) -> Path:
     return home
 
 
-def place_socket(directory: Path, user: ServerUser) -> Path:
-    """A directory of mode 0700 for the socket: `directory/socket`, or a short one if that is too
-    long, holds a comma (a list separator to libpq) or is out of reach for `user`."""
+def socket_directory(directory: Path, user: ServerUser) -> Path:
+    """Where the socket goes: `directory/socket`, or a short path if that is too long, holds a
+    comma (a list separator to libpq) or is out of reach for `user`. Not created yet."""
     near = directory / "socket"
     if _is_socket_path_usable(near) and user.can_reach(directory):
-        return user.private_directory(near)
+        return near
     if user.is_switched:
-        return user.private_directory(_shared_directory("sockets") / _digest(directory))
+        return _shared_directory("sockets") / _digest(directory)
     short = Path(tempfile.gettempdir()) / f"polyclinic-{_digest(directory)}"
     if not _is_socket_path_usable(short):
         raise Refusal(f"{short} is too long for a Unix socket; set TMPDIR to a shorter path.")
-    return user.private_directory(short)
+    return short
 
 
 def _is_socket_path_usable(directory: Path) -> bool:

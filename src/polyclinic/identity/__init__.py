@@ -1,1 +1,1 @@
-""""""
+"""The portable person: contacts under lock and key, discovery of who is already known."""

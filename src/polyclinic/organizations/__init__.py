@@ -1,1 +1,1 @@
-""""""
+"""Organizations, their branches, practitioners and members."""

@@ -1,1 +1,1 @@
-""""""
+"""The organization's patients: registration, reading, search, change and consent."""

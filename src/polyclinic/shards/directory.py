@@ -66,6 +66,10 @@ class Directory:
                 raise
             return known[1]
 
+    async def route_while_creating(self, organization_id: OrganizationId) -> Route:
+        """The way to an organization that may still be in creation; not kept."""
+        return await self._find(organization_id, is_creating_allowed=True)
+
     def forget(self, organization_id: UUID | None = None) -> None:
         """Drop one route, or all: the next use asks the control database again."""
         if organization_id is None:
@@ -94,15 +98,18 @@ class Directory:
             task.exception()  # seen, even where every caller has given up
 
     async def _look_up(self, organization_id: OrganizationId) -> Route:
+        route = await self._find(organization_id, is_creating_allowed=False)
+        self._routes[organization_id] = (self._clock() + ROUTE_LIFETIME_S, route)
+        return route
+
+    async def _find(self, organization_id: OrganizationId, *, is_creating_allowed: bool) -> Route:
         row = await self._control.fetchrow(
-            statement("polyclinic.shards", "find_route"), organization_id
+            statement("polyclinic.shards", "find_route"), organization_id, is_creating_allowed
         )
         if row is None:
             raise OrganizationUnknown(f"no organization {organization_id}")
         node = await self._node(row["shard_id"], row["node_id"], row["dsn_reference"])
-        route = Route(row["shard_id"], row["region_id"], row["epoch"], node)
-        self._routes[organization_id] = (self._clock() + ROUTE_LIFETIME_S, route)
-        return route
+        return Route(row["shard_id"], row["region_id"], row["epoch"], node)
 
     async def _node(self, shard_id: str, node_id: str, dsn_reference: str) -> Node:
         key = (shard_id, node_id)

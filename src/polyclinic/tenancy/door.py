@@ -194,6 +194,18 @@ class Door:
             yield transaction
 
     @asynccontextmanager
+    async def founding_transaction(
+        self, context: OrganizationContext
+    ) -> AsyncIterator[OrganizationTransaction]:
+        """The transaction that puts a new organization and its fence on its shard."""
+        route = await self._directory.route_while_creating(context.organization_id)
+        transaction = OrganizationTransaction(
+            route.primary, context, intent=Intent.WRITE, epoch=None
+        )
+        async with self._translating(context), transaction:
+            yield transaction
+
+    @asynccontextmanager
     async def control_transaction(
         self, context: OrganizationContext, intent: Intent
     ) -> AsyncIterator[OrganizationTransaction]:

@@ -17,13 +17,34 @@ FROM patients link
 LEFT JOIN patient_persons person ON person.id = link.person_id AND link.profile_shared;
 GRANT SELECT ON patient_items TO polyclinic_app;
 
+-- One patient with everything the organization may see of it; the gate as above.
+CREATE VIEW patient_views WITH (security_invoker = true) AS
+SELECT link.organization_id, link.id, link.person_id, link.name,
+       person.id IS NOT NULL AS profile_shared, person.date_of_birth::text AS date_of_birth,
+       person.sex, person.phone_sealed, person.phone_is_valid, person.email_sealed,
+       person.blood_type, person.allergies::text AS allergies,
+       person.chronic_conditions::text AS chronic_conditions, person.emergency_contact_name,
+       person.insurance_entries::text AS insurance_entries,
+       numbers.systems, numbers.sealed_values
+FROM patients link
+LEFT JOIN patient_persons person ON person.id = link.person_id AND link.profile_shared
+LEFT JOIN LATERAL (
+    SELECT array_agg(i.system ORDER BY i.id) AS systems,
+           array_agg(i.value_sealed ORDER BY i.id) AS sealed_values
+    FROM patient_identifiers i
+    WHERE i.organization_id = link.organization_id AND i.patient_id = link.id
+      AND person.id IS NOT NULL
+) numbers ON true;
+GRANT SELECT ON patient_views TO polyclinic_app;
+
 -- No row where the organization has no such patient; the attempt is recorded either way.
 CREATE FUNCTION patient_read(
     p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text, p_patient uuid
 ) RETURNS TABLE (
-    id uuid, person_id uuid, name text, profile_shared boolean, version int, date_of_birth text,
-    sex text, phone_sealed bytea, phone_is_valid boolean, email_sealed bytea, blood_type text,
-    allergies text, chronic_conditions text, emergency_contact_name text, insurance_entries text
+    id uuid, person_id uuid, name text, profile_shared boolean, date_of_birth text, sex text,
+    phone_sealed bytea, phone_is_valid boolean, email_sealed bytea, blood_type text,
+    allergies text, chronic_conditions text, emergency_contact_name text, insurance_entries text,
+    systems text[], sealed_values bytea[]
 )
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -31,14 +52,12 @@ DECLARE v_found boolean;
 BEGIN
     PERFORM enter_organization(p_organization, p_user, p_role, p_branches, p_request);
     RETURN QUERY
-        SELECT link.id, link.person_id, link.name, person.id IS NOT NULL, person.version,
-               person.date_of_birth::text, person.sex, person.phone_sealed, person.phone_is_valid,
-               person.email_sealed, person.blood_type, person.allergies::text,
-               person.chronic_conditions::text, person.emergency_contact_name,
-               person.insurance_entries::text
-        FROM patients link
-        LEFT JOIN patient_persons person ON person.id = link.person_id AND link.profile_shared
-        WHERE link.organization_id = p_organization AND link.id = p_patient;
+        SELECT v.id, v.person_id, v.name, v.profile_shared, v.date_of_birth, v.sex,
+               v.phone_sealed, v.phone_is_valid, v.email_sealed, v.blood_type, v.allergies,
+               v.chronic_conditions, v.emergency_contact_name, v.insurance_entries,
+               v.systems, v.sealed_values
+        FROM patient_views v
+        WHERE v.organization_id = p_organization AND v.id = p_patient;
     v_found := FOUND;
     INSERT INTO audit_log (organization_id, user_id, role, action, entity_type, entity_id, outcome, request_id)
     VALUES (p_organization, p_user, p_role, 'patient.read', 'patient', p_patient,

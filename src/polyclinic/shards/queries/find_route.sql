@@ -1,4 +1,4 @@
 SELECT t.shard_id, t.region_id, t.epoch, n.id AS node_id, n.dsn_reference
 FROM tenant_shards t
 JOIN nodes n ON n.shard_id = t.shard_id AND n.role = 'primary'
-WHERE t.organization_id = $1 AND t.state = 'active'
+WHERE t.organization_id = $1 AND (t.state = 'active' OR $2)

@@ -1,0 +1,1 @@
+SELECT country FROM organizations WHERE organization_id = $1

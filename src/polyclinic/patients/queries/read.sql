@@ -1,0 +1,1 @@
+SELECT * FROM patient_read($1, $2, $3, $4, $5, $6)
