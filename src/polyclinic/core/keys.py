@@ -139,6 +139,13 @@ class KeyRing:
         _require_distinct(new, list(self._keys), "the new key")
         return KeyRing((new, *self._keys))
 
+    def with_active(self, key_id: str) -> "KeyRing":
+        """This ring with one of its keys in front. Raises `UnknownKey`."""
+        chosen = self._by_id.get(key_id.encode("ascii", "replace"))
+        if chosen is None:
+            raise UnknownKey(key_id)
+        return KeyRing((chosen, *(key for key in self._keys if key is not chosen)))
+
     def dump(self) -> str:
         """The text that `parse` reads. It holds the keys themselves."""
         return ",".join(f"{key.key_id}:{_encode(key.master)}" for key in self._keys)

@@ -25,7 +25,9 @@ def write_cursor(position: msgspec.Struct) -> str:
 def read_cursor(text: str, kind: type[T]) -> T:
     """The position that `write_cursor` wrote for this kind of list. Raises `Invalid`."""
     try:
-        raw = base64.b64decode(text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        raw = base64.b64decode(
+            text.encode() + b"=" * (-len(text) % 4), altchars=b"-_", validate=True
+        )
         return msgspec.json.decode(raw, type=kind)
     except (ValueError, msgspec.DecodeError):
         raise Invalid("not a cursor of this list", field="cursor") from None

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from polyclinic.core.errors import Busy, Conflict, Fault
+from polyclinic.core.errors import Busy, Conflict, Fault, Refusal
 
 
 class DatabaseUnavailable(Busy):
@@ -29,6 +29,12 @@ class ConcurrentChange(Conflict):
     code = "concurrent-change"
 
 
+class UnstorableValue(Refusal):
+    """A value fits no column: a NUL character in a text, a number out of range."""
+
+    code = "invalid"
+
+
 _GONE = (
     OSError,
     asyncpg.InterfaceError,
@@ -40,6 +46,9 @@ _GONE = (
 )
 
 
+_UNSTORABLE = "a value cannot be stored: a NUL character in a text, or a number out of range"
+
+
 def translated(error: BaseException) -> Exception | None:
     """The error to raise for a driver's error, or None where the driver's own should go on."""
     match error:
@@ -47,6 +56,10 @@ def translated(error: BaseException) -> Exception | None:
             return StatementTimedOut("the database took too long and the work was undone")
         case asyncpg.SerializationError() | asyncpg.DeadlockDetectedError():
             return ConcurrentChange("another change came between; send the request again")
+        case asyncpg.DataError():
+            return UnstorableValue(_UNSTORABLE)
+        case asyncpg.InterfaceError() if isinstance(error, ValueError):  # refused by the driver
+            return UnstorableValue(_UNSTORABLE)
         case _ if isinstance(error, _GONE):
             return DatabaseUnavailable("the database cannot be reached just now")
         case _:

@@ -19,7 +19,10 @@ class Listener:
     """
 
     def __init__(
-        self, dsn: str, handlers: Mapping[str, Callable[[str], None]], on_connected: Callable[[], None]
+        self,
+        dsn: str,
+        handlers: Mapping[str, Callable[[str], None]],
+        on_connected: Callable[[], None],
     ) -> None:
         self._dsn = dsn
         self._handlers = handlers

@@ -84,7 +84,9 @@ def ensure_database(dsn: str, name: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as admin:
         known = admin.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
         if known is None:
-            admin.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+            admin.execute(
+                psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name))
+            )
 
 
 def _config(kind: Kind) -> Config:

@@ -54,4 +54,4 @@ def grant_database(connection: psycopg.Connection) -> None:
 
 
 def _run(connection: psycopg.Connection, template: str, name: str, *more: sql.Composable) -> None:
-    connection.execute(sql.SQL(template).format(sql.Identifier(name), *more))  # type: ignore[arg-type]
+    connection.execute(sql.SQL(template).format(sql.Identifier(name), *more))

@@ -5,7 +5,7 @@ Invariants:
   before the look and held until COMMIT, in one order, so the second sees what the first wrote.
 - A process that has not heard of a key rotation cannot miss a person: the active key is read under
   a lock that a rotation takes exclusively, and a ring with another active key is refused
-  (`KeyRingStale`; the caller reloads and starts again).
+  (`KeyRingStale`; the caller follows and starts again).
 """
 
 from polyclinic.core.errors import Fault
@@ -19,9 +19,13 @@ _PACKAGE = "polyclinic.identity"
 
 
 class KeyRingStale(Fault):
-    """This process's key ring is not the one in use; reload it and begin again."""
+    """Another data key is active than this process seals with; follow it and begin again."""
 
     code = "key-ring-stale"
+
+    def __init__(self, active_id: str) -> None:
+        super().__init__(f"the active data key is {active_id}")
+        self.active_id = active_id
 
 
 async def require_current_ring(transaction: OrganizationTransaction, ring: KeyRing) -> None:
@@ -29,7 +33,7 @@ async def require_current_ring(transaction: OrganizationTransaction, ring: KeyRi
     await transaction.execute("SELECT pg_advisory_xact_lock_shared(hashtext('data_keys'))")
     active = await transaction.fetchval("SELECT key_id FROM data_keys WHERE is_active")
     if active != ring.active_id:
-        raise KeyRingStale("the data keys were rotated")
+        raise KeyRingStale(active)
 
 
 async def discover(
@@ -42,8 +46,6 @@ async def discover(
     phones, emails = contacts.phone_prints(ring), contacts.email_prints(ring)
     if not phones and not emails:
         return []
-    await transaction.execute(
-        statement(_PACKAGE, "lock_contacts"), sorted(phones[:1] + emails[:1])
-    )
+    await transaction.execute(statement(_PACKAGE, "lock_contacts"), sorted(phones[:1] + emails[:1]))
     rows = await transaction.fetch(statement(_PACKAGE, "discover"), phones, emails)
     return [KnownPerson(*row) for row in rows]

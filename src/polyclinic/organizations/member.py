@@ -116,12 +116,19 @@ async def read(door: Door, context: OrganizationContext, member_id: UUID) -> Mem
 
 
 async def change(
-    transaction: OrganizationTransaction, member_id: UUID, command: ChangeMember, *, version: int
+    transaction: OrganizationTransaction,
+    member_id: UUID,
+    command: ChangeMember,
+    *,
+    version: int | None,
 ) -> Member:
-    """Change role or branches. Raises `MemberNotFound`, `MemberChanged`, `LastAdmin`."""
+    """Change role or branches; `version` None changes any version.
+
+    Raises `MemberNotFound`, `MemberChanged`, `LastAdmin`.
+    """
     await _lock(transaction, member_id, keeps_admin=command.role in (UNSET, "admin"))
     before = await _member(transaction, member_id)
-    if before.version != version:
+    if version not in (None, before.version):
         raise MemberChanged("somebody changed the membership meanwhile: read it again")
     role = before.role if command.role is UNSET else command.role
     branch_ids = before.branch_ids if command.branch_ids is UNSET else command.branch_ids

@@ -8,6 +8,7 @@ Each step is safe to repeat. `finish_creating` takes up what a crash left behind
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -83,7 +84,10 @@ async def create(
         if shard is None:
             raise NoShard("no shard takes organizations; add one to the directory")
         is_new = await transaction.fetchval(
-            statement(_PACKAGE, "insert_placement"), organization_id, shard["id"], shard["region_id"]
+            statement(_PACKAGE, "insert_placement"),
+            organization_id,
+            shard["id"],
+            shard["region_id"],
         )
         if is_new:
             await transaction.execute(
@@ -109,7 +113,7 @@ async def read(door: Door, context: OrganizationContext) -> Organization:
 
 
 async def page(
-    control: Node, only: list[UUID] | None, *, limit: int, cursor: str | None
+    control: Node, only: Sequence[UUID] | None, *, limit: int, cursor: str | None
 ) -> OrganizationPage:
     """Organizations by id; `only` None shows all, which is for superadmins."""
     after = read_cursor(cursor, OrganizationPosition).after if cursor else UUID(int=0)
@@ -150,4 +154,3 @@ async def _finish(door: Door, context: OrganizationContext) -> Organization:
     async with door.control_transaction(context, Intent.WRITE) as transaction:
         await transaction.execute(statement(_PACKAGE, "activate"), organization.id)
     return organization
-

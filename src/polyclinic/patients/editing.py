@@ -78,8 +78,8 @@ async def change(
     require_possible_birth(None if command.date_of_birth is UNSET else command.date_of_birth)
     try:
         return await _change_once(door, keys, context, patient_id, command, if_match)
-    except KeyRingStale:
-        keys.reload()
+    except KeyRingStale as stale:
+        keys.follow(stale.active_id)
         return await _change_once(door, keys, context, patient_id, command, if_match)
 
 

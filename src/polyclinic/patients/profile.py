@@ -11,7 +11,12 @@ from msgspec import UNSET, Meta, UnsetType
 from polyclinic.identity.contacts import EMAIL, IDENTIFIER, PHONE, binding
 from polyclinic.identity.key_store import KeyStore
 
-Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\S", description="As it is written, in any script.")]  # noqa: E501
+Name = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=200, pattern=r"\S", description="As it is written, in any script."
+    ),
+]  # noqa: E501
 ShortText = Annotated[str, Meta(min_length=1, max_length=200)]
 Sex = Literal["female", "male", "other", "unknown"]
 BloodType = Literal["A+", "A-", "B+", "B-", "AB+", "AB-", "O+", "O-"]

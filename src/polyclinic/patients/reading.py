@@ -84,7 +84,9 @@ async def search(
     A phone or e-mail finds those alone who share their profile. `country` (ISO 3166 alpha-2) reads
     a phone written without its country code.
     """
-    start = read_cursor(cursor, SearchPosition) if cursor else SearchPosition(0, "", "", UUID(int=0))
+    start = (
+        read_cursor(cursor, SearchPosition) if cursor else SearchPosition(0, "", "", UUID(int=0))
+    )
     tokens = list(query_tokens(text))
     row = await door.call(
         context, _SEARCH,

@@ -179,7 +179,10 @@ def masked_birth(date_of_birth: date | None) -> str | None:
 
 
 async def _create(
-    transaction: OrganizationTransaction, ring: KeyRing, command: RegisterPatient, contacts: Contacts
+    transaction: OrganizationTransaction,
+    ring: KeyRing,
+    command: RegisterPatient,
+    contacts: Contacts,
 ) -> PatientId:
     person_id = new_id()
     sealed = contacts.sealed(person_id, ring)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+import asyncpg
+
 from polyclinic.core.errors import Forbidden, Invalid
 from polyclinic.core.ids import BranchId, OrganizationId, UserId, new_id
 from polyclinic.db.node import Node
@@ -56,12 +58,6 @@ class User:
     is_superadmin: bool
     memberships: tuple[Membership, ...]
 
-    def membership(self, organization_id: UUID) -> Membership | None:
-        for membership in self.memberships:
-            if membership.organization_id == organization_id:
-                return membership
-        return None
-
 
 class Callers:
     """Resolves callers for one process."""
@@ -96,7 +92,7 @@ class Callers:
 
     def forget(self, user_id: str | None = None) -> None:
         """Drop one user's memberships, or everybody's."""
-        if user_id is None:
+        if not user_id:
             self._users.clear()
             return
         for key, (_, user) in list(self._users.items()):
@@ -121,17 +117,23 @@ class Callers:
             branch_ids=membership.branch_ids,
         )
 
+    @staticmethod
+    def memberships(user: User, signed_in: SignedIn) -> tuple[Membership, ...]:
+        """Where the user may act: what is granted here, and what the token's role claim says."""
+        claimed = _claimed_membership(signed_in)
+        if claimed is None:
+            return user.memberships
+        others = [m for m in user.memberships if m.organization_id != claimed.organization_id]
+        return (claimed, *others)
+
     async def _membership(self, user: User, signed_in: SignedIn, header: str | None) -> Membership:
         named = header or signed_in.organization
         if named is None:
             return self._only_membership(user)
         organization_id = _organization_id(named, from_header=header is not None)
-        claimed = _claimed_role(signed_in)
-        if claimed is not None and signed_in.organization == named:
-            return Membership(organization_id, claimed, None)
-        membership = user.membership(organization_id)
-        if membership is not None:
-            return membership
+        for membership in self.memberships(user, signed_in):
+            if membership.organization_id == organization_id:
+                return membership
         if user.is_superadmin:
             await self._directory.route(organization_id)
             return Membership(organization_id, Role.SUPERADMIN, None)
@@ -167,7 +169,7 @@ class Callers:
         )
         return User(UserId(rows[0]["user_id"]), rows[0]["is_superadmin"], memberships)
 
-    async def _memberships(self, signed_in: SignedIn) -> list[dict[str, object]]:
+    async def _memberships(self, signed_in: SignedIn) -> list[asyncpg.Record]:
         async with self._control.connection() as connection:
             return await connection.fetch(  # type: ignore[no-any-return]
                 statement("polyclinic.tenancy", "memberships_of"),
@@ -181,12 +183,12 @@ def _organization_id(text: str, *, from_header: bool) -> OrganizationId:
     except ValueError:
         if from_header:
             raise Invalid("not a UUID", field=ORGANIZATION_HEADER) from None
-        raise InvalidToken("bad-claim") from None
+        raise InvalidToken("bad-claim", claim="organization") from None
 
 
-def _claimed_role(signed_in: SignedIn) -> Role | None:
-    """The role claim as one of ours; Clerk writes 'org:doctor'."""
-    if signed_in.role is None:
+def _claimed_membership(signed_in: SignedIn) -> Membership | None:
+    """What the identity provider grants, where a role claim is configured; Clerk: 'org:doctor'."""
+    if signed_in.role is None or signed_in.organization is None:
         return None
     try:
         role = Role(signed_in.role.removeprefix("org:"))
@@ -194,4 +196,4 @@ def _claimed_role(signed_in: SignedIn) -> Role | None:
         raise Forbidden(f"the token's role is not one of {', '.join(Role)}") from None
     if role is Role.SUPERADMIN:
         raise Forbidden("superadmin is granted here, not by the identity provider")
-    return role
+    return Membership(_organization_id(signed_in.organization, from_header=False), role, None)

@@ -231,6 +231,6 @@ class Door:
 def outside_call() -> Iterator[None]:
     """Wrap every call to another service in this: it refuses while a connection is held."""
     held = _open.get()
-    if held is not None and held._connection is not None:  # noqa: SLF001
+    if held is not None and held._connection is not None:
         raise HeldOver("an outside call would hold a database connection; commit first")
     yield

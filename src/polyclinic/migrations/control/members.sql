@@ -8,7 +8,8 @@ CREATE TABLE users (
     created_at    timestamptz NOT NULL DEFAULT now(),
     UNIQUE (issuer, subject)
 );
-GRANT SELECT, INSERT ON users TO polyclinic_app;
+-- is_superadmin is not among them: it is granted with the owner's rights alone.
+GRANT SELECT, INSERT (id, issuer, subject) ON users TO polyclinic_app;
 
 -- branch_ids NULL: every branch; otherwise only those.
 CREATE TABLE memberships (

@@ -1,0 +1,56 @@
+"""`/v1/audit`: who saw or changed what, for admins."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from litestar import get
+from litestar.params import Parameter
+
+from polyclinic.api.pages import Page
+from polyclinic.api.requests import AnyRequest, Cursor, Limit, allow, enter, polyclinic
+from polyclinic.audit.log import AuditEntry, AuditFilter, read_log
+from polyclinic.core.errors import Invalid
+from polyclinic.core.pages import DEFAULT_LIMIT
+from polyclinic.tenancy.context import Role
+from polyclinic.tenancy.door import Intent
+
+Instant = Annotated[datetime | None, Parameter(description="RFC 3339, with an offset.")]
+
+
+@get(
+    "/v1/audit",
+    operation_id="readAudit",
+    opt=allow(Role.ADMIN, Role.SUPERADMIN, intent=Intent.WRITE),
+)
+async def read_audit(
+    request: AnyRequest,
+    entity_id: UUID | None = None,
+    user_id: UUID | None = None,
+    action: Annotated[str | None, Parameter(max_length=100)] = None,
+    since: Instant = None,
+    until: Instant = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Page[AuditEntry]:
+    """The audit log, newest first. `entity_id` also finds the pages that showed the entity."""
+    context = await enter(request)
+    wanted = AuditFilter(
+        entity_id=entity_id,
+        user_id=user_id,
+        action=action,
+        since=with_offset(since, "since"),
+        until=with_offset(until, "until"),
+    )
+    found = await read_log(polyclinic(request).door, context, wanted, limit=limit, cursor=cursor)
+    return Page(found.items, found.next_cursor)
+
+
+def with_offset(instant: datetime | None, field: str) -> datetime | None:
+    """Raises `Invalid` for a time that says not where."""
+    if instant is not None and instant.tzinfo is None:
+        raise Invalid("needs an offset, such as Z or +02:00", field=field)
+    return instant
+
+
+handlers = [read_audit]

@@ -1,0 +1,148 @@
+"""What every handler needs of a request: the actor, the parts, the page asked for."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.params import Parameter
+
+from polyclinic.core.errors import Forbidden
+from polyclinic.core.pages import DEFAULT_LIMIT, MAX_LIMIT
+from polyclinic.identity.discovery import KeyRingStale
+from polyclinic.tenancy.caller import ORGANIZATION_HEADER
+from polyclinic.tenancy.context import OrganizationContext, Role
+from polyclinic.tenancy.door import HomeMoved, Intent, OrganizationTransaction
+from polyclinic.tenancy.idempotency import Answer, claim, keep, request_hash
+from polyclinic.tenancy.signin import SignedIn
+
+if TYPE_CHECKING:
+    from polyclinic.app import Polyclinic
+
+AnyRequest = Request[Any, Any, Any]
+Limit = Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="Items in a page.")]
+Cursor = Annotated[
+    str | None,
+    Parameter(max_length=2000, description="`next_cursor` of the page before."),
+]
+IfMatch = Annotated[
+    str | None,
+    Parameter(header="If-Match", description="The ETag of the read, or `*`.", max_length=200),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Parameter(
+        header="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Repeating a request with the same key gives the first answer.",
+    ),
+]
+PAGE = DEFAULT_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Which roles may use an operation; its `intent` routes it. Declared on each route."""
+
+    roles: frozenset[Role]
+    intent: Intent
+
+
+def allow(*roles: Role, intent: Intent) -> dict[str, Any]:
+    """The `opt` of a route that acts in one organization."""
+    return {"rights": Rights(frozenset(roles), intent)}
+
+
+def polyclinic(request: AnyRequest) -> "Polyclinic":
+    """The parts that `app.py` has joined."""
+    return request.app.state["polyclinic"]  # type: ignore[no-any-return]
+
+
+def request_id(request: AnyRequest) -> str:
+    return request.scope["state"]["request_id"]  # type: ignore[no-any-return]
+
+
+async def signed_in(request: AnyRequest) -> SignedIn:
+    """Who the token proves; the edge has refused requests without one."""
+    token: str = request.scope["state"]["token"]
+    return await polyclinic(request).callers.sign_in(token)
+
+
+async def enter(request: AnyRequest, organization: str | None = None) -> OrganizationContext:
+    """The actor in the organization of the path, the header or the token.
+
+    Raises what sign-in raises, and `Forbidden` where the role lacks the route's right.
+    """
+    context = await polyclinic(request).callers.context(
+        await signed_in(request),
+        header=organization or request.headers.get(ORGANIZATION_HEADER),
+        request_id=request_id(request),
+    )
+    rights: Rights = request.route_handler.opt["rights"]
+    if context.role not in rights.roles:
+        raise Forbidden(f"the role {context.role} may not do this")
+    return context
+
+
+Work = Callable[[OrganizationTransaction], Awaitable[Answer]]
+
+
+async def change_once(
+    request: AnyRequest,
+    context: OrganizationContext,
+    key: str | None,
+    work: Work,
+    *,
+    in_control: bool = False,
+) -> Response[Any]:
+    """Do `work` in one transaction, once per Idempotency-Key, and answer.
+
+    Tries a second time where the key ring was rotated or the organization moved meanwhile: the
+    first try left nothing.
+    """
+    try:
+        answer = await _change(request, context, key, work, in_control=in_control)
+    except KeyRingStale as stale:
+        polyclinic(request).keys.follow(stale.active_id)
+        answer = await _change(request, context, key, work, in_control=in_control)
+    except HomeMoved:
+        answer = await _change(request, context, key, work, in_control=in_control)
+    headers = {} if answer.location is None else {"location": answer.location}
+    if answer.is_replayed:
+        headers["idempotent-replayed"] = "true"
+    return json_response(answer.body, status=answer.status, headers=headers)
+
+
+async def _change(
+    request: AnyRequest,
+    context: OrganizationContext,
+    key: str | None,
+    work: Work,
+    *,
+    in_control: bool,
+) -> Answer:
+    parts = polyclinic(request)
+    door = parts.door.control_transaction if in_control else parts.door.transaction
+    async with door(context, Intent.WRITE) as transaction:
+        if key is None:
+            return await work(transaction)
+        hashed = request_hash(request.scope["path"], await request.body())
+        kept = await claim(transaction, key, hashed, parts.keys.ring)
+        if kept is not None:
+            return kept
+        answer = await work(transaction)
+        await keep(transaction, key, answer, parts.keys.ring)
+        return answer
+
+
+def created(value: msgspec.Struct, location: str) -> Answer:
+    return Answer(201, msgspec.json.encode(value), location)
+
+
+def json_response(
+    body: bytes, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response[Any]:
+    """A response of JSON that is encoded already."""
+    return Response(body, status_code=status, headers=headers, media_type="application/json")

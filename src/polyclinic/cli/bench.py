@@ -1,0 +1,5 @@
+"""`polyclinic bench`."""
+
+
+def bench() -> None:
+    """to come"""

@@ -1,0 +1,5 @@
+"""`polyclinic import fhir`: records from elsewhere."""
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)

@@ -1,0 +1,5 @@
+"""`polyclinic seed`: invented patients, for trials of size."""
+
+
+def seed() -> None:
+    """to come"""

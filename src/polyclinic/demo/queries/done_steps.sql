@@ -1,0 +1,1 @@
+SELECT reference FROM imported_records WHERE organization_id = $1 AND source = 'demo'
