@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import FromQuery, QueryParameter
 
 from polyclinic.api.pages import Page
 from polyclinic.api.requests import AnyRequest, Cursor, Limit, allow, enter, polyclinic
@@ -15,7 +15,7 @@ from polyclinic.core.pages import DEFAULT_LIMIT
 from polyclinic.tenancy.context import Role
 from polyclinic.tenancy.door import Intent
 
-Instant = Annotated[datetime | None, Parameter(description="RFC 3339, with an offset.")]
+Instant = Annotated[datetime | None, QueryParameter(description="RFC 3339, with an offset.")]
 
 
 @get(
@@ -25,9 +25,9 @@ Instant = Annotated[datetime | None, Parameter(description="RFC 3339, with an of
 )
 async def read_audit(
     request: AnyRequest,
-    entity_id: UUID | None = None,
-    user_id: UUID | None = None,
-    action: Annotated[str | None, Parameter(max_length=100)] = None,
+    entity_id: FromQuery[UUID | None] = None,
+    user_id: FromQuery[UUID | None] = None,
+    action: Annotated[str | None, QueryParameter(max_length=100)] = None,
     since: Instant = None,
     until: Instant = None,
     limit: Limit = DEFAULT_LIMIT,

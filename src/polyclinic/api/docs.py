@@ -41,7 +41,6 @@ openapi_config = OpenAPIConfig(
     "documents (RFC 9457); lists are `{items, next_cursor}`; a POST with an `Idempotency-Key` may "
     "be repeated; changes need `If-Match`.",
     path="/openapi",
-    root_schema_site="elements",
     render_plugins=[JsonRenderPlugin(path="/openapi.json")],
     components=[
         Components(

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import HTTPScope, ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from polyclinic.api.problems import MEDIA_TYPE, problem_body
 from polyclinic.core.ids import new_id

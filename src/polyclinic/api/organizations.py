@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, delete, get, patch, post
+from litestar.params import FromPath, JSONBody
 
 from polyclinic.api.pages import Page
 from polyclinic.api.problems import PreconditionMissing
@@ -43,7 +44,7 @@ ORGANIZATION_PATH = "/v1/organizations"
 
 @post(ORGANIZATION_PATH, operation_id="createOrganization")
 async def create_organization(
-    request: AnyRequest, data: CreateOrganization, idempotency_key: IdempotencyKey = None
+    request: AnyRequest, data: JSONBody[CreateOrganization], idempotency_key: IdempotencyKey = None
 ) -> Response[Organization]:
     """Create an organization. For superadmins."""
     parts = polyclinic(request)
@@ -81,7 +82,7 @@ async def list_organizations(
     operation_id="readOrganization",
     opt=allow(*EVERYONE, intent=Intent.READ),
 )
-async def read_organization(request: AnyRequest, organization_id: UUID) -> Organization:
+async def read_organization(request: AnyRequest, organization_id: FromPath[UUID]) -> Organization:
     """One organization that you are a member of."""
     context = await enter(request, str(organization_id))
     return await organization.read(polyclinic(request).door, context)
@@ -94,8 +95,8 @@ async def read_organization(request: AnyRequest, organization_id: UUID) -> Organ
 )
 async def create_branch(
     request: AnyRequest,
-    organization_id: UUID,
-    data: CreateBranch,
+    organization_id: FromPath[UUID],
+    data: JSONBody[CreateBranch],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Branch]:
     """Add a branch."""
@@ -114,7 +115,10 @@ async def create_branch(
     opt=allow(*EVERYONE, intent=Intent.READ),
 )
 async def list_branches(
-    request: AnyRequest, organization_id: UUID, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    request: AnyRequest,
+    organization_id: FromPath[UUID],
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
 ) -> Page[Branch]:
     """The branches that you may see."""
     context = await enter(request, str(organization_id))
@@ -128,7 +132,7 @@ async def list_branches(
     opt=allow(*MANAGERS, intent=Intent.WRITE),
 )
 async def create_practitioner(
-    request: AnyRequest, data: CreatePractitioner, idempotency_key: IdempotencyKey = None
+    request: AnyRequest, data: JSONBody[CreatePractitioner], idempotency_key: IdempotencyKey = None
 ) -> Response[Practitioner]:
     """Add a practitioner."""
     context = await enter(request)
@@ -159,7 +163,7 @@ async def list_practitioners(
     operation_id="readPractitioner",
     opt=allow(*EVERYONE, intent=Intent.READ),
 )
-async def read_practitioner(request: AnyRequest, practitioner_id: UUID) -> Practitioner:
+async def read_practitioner(request: AnyRequest, practitioner_id: FromPath[UUID]) -> Practitioner:
     """One practitioner."""
     context = await enter(request)
     return await practitioner.read(polyclinic(request).door, context, practitioner_id)
@@ -167,7 +171,7 @@ async def read_practitioner(request: AnyRequest, practitioner_id: UUID) -> Pract
 
 @post("/v1/members", operation_id="addMember", opt=allow(*MANAGERS, intent=Intent.WRITE))
 async def add_member(
-    request: AnyRequest, data: AddMember, idempotency_key: IdempotencyKey = None
+    request: AnyRequest, data: JSONBody[AddMember], idempotency_key: IdempotencyKey = None
 ) -> Response[Member]:
     """Make a user of the identity provider a member."""
     context = await enter(request)
@@ -196,7 +200,7 @@ async def list_members(
     operation_id="readMember",
     opt=allow(*MANAGERS, intent=Intent.READ),
 )
-async def read_member(request: AnyRequest, member_id: UUID) -> Response[Member]:
+async def read_member(request: AnyRequest, member_id: FromPath[UUID]) -> Response[Member]:
     """One member."""
     context = await enter(request)
     return _tagged(await member.read(polyclinic(request).door, context, member_id))
@@ -208,7 +212,10 @@ async def read_member(request: AnyRequest, member_id: UUID) -> Response[Member]:
     opt=allow(*MANAGERS, intent=Intent.WRITE),
 )
 async def change_member(
-    request: AnyRequest, member_id: UUID, data: ChangeMember, if_match: IfMatch = None
+    request: AnyRequest,
+    member_id: FromPath[UUID],
+    data: JSONBody[ChangeMember],
+    if_match: IfMatch = None,
 ) -> Response[Member]:
     """Change a member's role or branches; in force at once."""
     context = await enter(request)
@@ -225,7 +232,7 @@ async def change_member(
     operation_id="removeMember",
     opt=allow(*MANAGERS, intent=Intent.WRITE),
 )
-async def remove_member(request: AnyRequest, member_id: UUID) -> None:
+async def remove_member(request: AnyRequest, member_id: FromPath[UUID]) -> None:
     """End a membership; in force at once."""
     context = await enter(request)
     async with polyclinic(request).door.control_transaction(context, Intent.WRITE) as transaction:

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from litestar import Response, delete, get, patch, post, put
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Body, Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from polyclinic.api.pages import Page
-from polyclinic.api.problems import Problem, PreconditionMissing
+from polyclinic.api.problems import PreconditionMissing, Problem
 from polyclinic.api.requests import (
     AnyRequest,
     Cursor,
@@ -51,7 +51,7 @@ def _problem(description: str) -> ResponseSpec:
     },
 )
 async def register_patient(
-    request: AnyRequest, data: RegisterPatient, idempotency_key: IdempotencyKey = None
+    request: AnyRequest, data: JSONBody[RegisterPatient], idempotency_key: IdempotencyKey = None
 ) -> Response[PatientView]:
     """Register a patient: links the person who is known already, else creates one.
 
@@ -73,9 +73,10 @@ async def register_patient(
 @get(PATH, operation_id="listPatients", opt=allow(*READERS, intent=Intent.READ))
 async def list_patients(
     request: AnyRequest,
-    query: Annotated[
+    text: Annotated[
         str | None,
-        Parameter(
+        QueryParameter(
+            name="query",
             min_length=1,
             max_length=200,
             description="A name in any script or spelling, its beginning, a phone, an e-mail or a "
@@ -88,14 +89,14 @@ async def list_patients(
     """Patients, newest first, or the best matches for `query`."""
     context = await enter(request)
     parts = polyclinic(request)
-    if query is None:
+    if text is None:
         found = await reading.page(parts.door, context, limit=limit, cursor=cursor)
     else:
         found = await reading.search(
             parts.door,
             parts.keys.ring,
             context,
-            query,
+            text,
             country=await parts.country(context),
             limit=limit,
             cursor=cursor,
@@ -109,7 +110,7 @@ async def list_patients(
     opt=allow(*READERS, intent=Intent.READ),
     responses={304: ResponseSpec(None, description="Unchanged since `If-None-Match`.")},
 )
-async def read_patient(request: AnyRequest, patient_id: UUID) -> Response[PatientView]:
+async def read_patient(request: AnyRequest, patient_id: FromPath[UUID]) -> Response[PatientView]:
     """One patient; without consent `id`, `person_id`, `name` and `profile_shared` only."""
     context = await enter(request)
     parts = polyclinic(request)
@@ -128,8 +129,8 @@ async def read_patient(request: AnyRequest, patient_id: UUID) -> Response[Patien
 )
 async def change_patient(
     request: AnyRequest,
-    patient_id: UUID,
-    data: ChangePatient,
+    patient_id: FromPath[UUID],
+    data: JSONBody[ChangePatient],
     if_match: IfMatch = None,
 ) -> Response[PatientView]:
     """Change the portable profile. Needs the patient's consent and the ETag of the last read."""
@@ -150,8 +151,8 @@ async def change_patient(
 )
 async def give_consent(
     request: AnyRequest,
-    patient_id: UUID,
-    data: Annotated[GiveConsent | None, Body(description="How; by default in writing.")] = None,
+    patient_id: FromPath[UUID],
+    data: JSONBody[GiveConsent | None] = None,
 ) -> Response[PatientView]:
     """Record that the patient shares the portable profile with this organization."""
     context = await enter(request)
@@ -165,7 +166,7 @@ async def give_consent(
     operation_id="withdrawConsent",
     opt=allow(*EDITORS, intent=Intent.WRITE),
 )
-async def withdraw_consent(request: AnyRequest, patient_id: UUID) -> None:
+async def withdraw_consent(request: AnyRequest, patient_id: FromPath[UUID]) -> None:
     """Record that the patient no longer shares it; every read shows the name alone at once."""
     context = await enter(request)
     await consent.withdraw(polyclinic(request).door, context, PatientId(patient_id))

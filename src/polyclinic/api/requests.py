@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from litestar import Request, Response
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 
 from polyclinic.core.errors import Forbidden
 from polyclinic.core.pages import DEFAULT_LIMIT, MAX_LIMIT
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from polyclinic.app import Polyclinic
 
 AnyRequest = Request[Any, Any, Any]
-Limit = Annotated[int, Parameter(ge=1, le=MAX_LIMIT, description="Items in a page.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Items in a page.")]
 Cursor = Annotated[
     str | None,
-    Parameter(max_length=2000, description="`next_cursor` of the page before."),
+    QueryParameter(max_length=2000, description="`next_cursor` of the page before."),
 ]
 IfMatch = Annotated[
     str | None,
-    Parameter(header="If-Match", description="The ETag of the read, or `*`.", max_length=200),
+    HeaderParameter(name="If-Match", description="The ETag of the read, or `*`.", max_length=200),
 ]
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(
-        header="Idempotency-Key",
+    HeaderParameter(
+        name="Idempotency-Key",
         min_length=1,
         max_length=255,
         description="Repeating a request with the same key gives the first answer.",

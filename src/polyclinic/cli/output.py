@@ -1,6 +1,6 @@
 """Tables for people, JSON for programs, messages on standard error."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -29,12 +29,17 @@ def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
-    numeric: set[str] = frozenset(),  # type: ignore[assignment]
+    numeric: Container[str] = (),
 ) -> None:
     """A table as wide as the terminal; `numeric` columns are right-aligned."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in numeric else "left",
+            overflow="fold",
+            no_wrap=column == "id",  # people copy ids
+        )
     for row in rows:
         table.add_row(*map(str, row))
     out.print(table)

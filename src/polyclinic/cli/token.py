@@ -82,7 +82,7 @@ def grant(
     if role is Role.SUPERADMIN:
         make_superadmin(settings, subject, issuer=DevIssuer.issuer)
     elif organization is not None:
-        asyncio.run(_add_member(settings, subject, role, OrganizationId(organization), branches))
+        asyncio.run(add_member(settings, subject, role, OrganizationId(organization), branches))
 
 
 def make_superadmin(settings: Settings, subject: str, *, issuer: str) -> None:
@@ -97,7 +97,7 @@ def make_superadmin(settings: Settings, subject: str, *, issuer: str) -> None:
         connection.execute("SELECT pg_notify('membership_changed', '')")
 
 
-async def _add_member(
+async def add_member(
     settings: Settings,
     subject: str,
     role: Role,

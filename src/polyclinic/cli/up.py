@@ -46,7 +46,7 @@ class ApiFailed(Fault):
     code = "api-failed"
 
 
-class _Stop(Exception):  # noqa: N818
+class _Stop(Exception):
     """SIGTERM or Ctrl-C."""
 
 

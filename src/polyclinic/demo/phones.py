@@ -21,9 +21,7 @@ class PhoneRange:
     def of(cls, country: str) -> "PhoneRange | None":
         """The range around the library's example for `country` (ISO 3166 alpha-2); None where it
         knows no mobile numbers. Validity is tried on a sample, once."""
-        example = phonenumbers.example_number_for_type(
-            country, phonenumbers.PhoneNumberType.MOBILE
-        )
+        example = phonenumbers.example_number_for_type(country, phonenumbers.PhoneNumberType.MOBILE)
         if example is None:
             return None
         text = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)

@@ -16,7 +16,7 @@ Name = Annotated[
     Meta(
         min_length=1, max_length=200, pattern=r"\S", description="As it is written, in any script."
     ),
-]  # noqa: E501
+]
 ShortText = Annotated[str, Meta(min_length=1, max_length=200)]
 Sex = Literal["female", "male", "other", "unknown"]
 BloodType = Literal["A+", "A-", "B+", "B-", "AB+", "AB-", "O+", "O-"]

@@ -154,9 +154,7 @@ def _branch(
 
 def _name(raw: msgspec.Raw, remarks: Remarks) -> str:
     """The official name, else the usual one, else the first."""
-    names = [
-        name for name in remarks.items(raw, elements.HumanName, "name") if name.written()
-    ]
+    names = [name for name in remarks.items(raw, elements.HumanName, "name") if name.written()]
     if not names:
         raise Unmappable("name: missing")
     order = ["official", "usual"]
@@ -191,9 +189,7 @@ def _sex(raw: msgspec.Raw, remarks: Remarks) -> Sex | None:
     return cast("Sex", code)
 
 
-def _phone(
-    contacts: list[elements.ContactPoint], site: Site, remarks: Remarks
-) -> str | None:
+def _phone(contacts: list[elements.ContactPoint], site: Site, remarks: Remarks) -> str | None:
     """A valid number before one that is not, then mobile, home, the others, then by rank."""
     order = ["mobile", "home"]
     ranked = sorted(
@@ -216,18 +212,14 @@ def _phone(
 
 
 def _email(contacts: list[elements.ContactPoint], remarks: Remarks) -> str | None:
-    emails = [
-        written for contact in contacts if (written := _written(contact, {"email"}, remarks))
-    ]
+    emails = [written for contact in contacts if (written := _written(contact, {"email"}, remarks))]
     valid = [email for email in emails if normal_email(email)]
     if emails and not valid:
         remarks.add("telecom: the e-mail is not valid, kept as written")
-    return (valid or emails or [None])[0]
+    return next(iter(valid or emails), None)
 
 
-def _written(
-    contact: elements.ContactPoint, systems: set[str], remarks: Remarks
-) -> str | None:
+def _written(contact: elements.ContactPoint, systems: set[str], remarks: Remarks) -> str | None:
     if contact.system not in systems or contact.value is None or contact.use == "old":
         return None
     text = str(contact.value).strip()

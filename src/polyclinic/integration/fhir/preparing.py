@@ -87,22 +87,28 @@ def _prepared(found: Found, text: str, head: elements.Head, site: Site) -> Prepa
         return _refused(found, kind, None, "id: no id of FHIR")
     if kind == "OperationOutcome":
         return Refused(found.place, kind, reference, Outcome.SKIPPED, "a message, not a record")
-    if kind == "Bundle":
-        return _refused(found, kind, reference, "a Bundle inside; give it as a file of its own")
-    if _NUL.search(found.body):
-        return _refused(found, kind, reference, "holds a NUL character, which no text can")
     remarks = Remarks()
     try:
-        action = _action(found.body, kind, site, remarks) or Keep(text)
+        _require_storable(found.body, kind)
+        action = _action(found.body, kind, site, remarks) or _kept(found.body, text)
     except Unmappable as error:
         return _refused(found, kind, reference, str(error))
     except UNREADABLE_JSON as error:
         return _refused(found, kind, reference, reason_of(error))
-    if isinstance(action, Keep) and len(found.body) > KEPT_LIMIT_BYTES:
-        return _refused(found, kind, reference, "larger than 1 MiB")
-    return Prepared(
-        found.place, kind, reference, action, tuple(remarks.texts), len(found.body)
-    )
+    return Prepared(found.place, kind, reference, action, tuple(remarks.texts), len(found.body))
+
+
+def _require_storable(body: bytes, kind: str) -> None:
+    if kind == "Bundle":
+        raise Unmappable("a Bundle inside; give it as a file of its own")
+    if b"\\u0000" in body and _NUL.search(body):
+        raise Unmappable("holds a NUL character, which no text can")
+
+
+def _kept(body: bytes, text: str) -> Keep:
+    if len(body) > KEPT_LIMIT_BYTES:
+        raise Unmappable("larger than 1 MiB")
+    return Keep(text)
 
 
 def _action(body: bytes, kind: str, site: Site, remarks: Remarks) -> Action | None:
@@ -135,7 +141,8 @@ def reference_of(head: elements.Head, found: Found) -> str | None:
 def _unreadable(found: Found, error: Exception) -> Refused:
     line, column = position_of(error, found.body)
     first = found.place.line or 1
-    place = Place(found.place.file, first + line - 1, column)
+    is_column_known = line > 1 or not found.is_inside_bundle
+    place = Place(found.place.file, first + line - 1, column if is_column_known else None)
     return Refused(place, UNREADABLE, None, Outcome.REJECTED, reason_of(error))
 
 

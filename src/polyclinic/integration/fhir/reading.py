@@ -40,8 +40,9 @@ class Found:
 
     place: Place
     body: bytes
-    full_url: str | None
     bytes_read: int
+    full_url: str | None = None
+    is_inside_bundle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _lines(file: BinaryIO, name: str) -> Iterator[Found | PassedOver]:
             continue
         body = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
         if body.strip():
-            yield Found(place, body.rstrip(b"\r\n"), None, file.tell())
+            yield Found(place, body.rstrip(b"\r\n"), file.tell())
 
 
 def _skip_line(file: BinaryIO) -> None:
@@ -119,9 +120,11 @@ def _document(file: BinaryIO, name: str) -> Iterator[Found | PassedOver]:
         yield PassedOver(Place(name, line, column), Outcome.REJECTED, reason_of(error))
         return
     if bundle.resource_type != "Bundle":
-        yield Found(Place(name, 1), data, None, len(data))
+        yield Found(Place(name, 1), data, len(data))
     elif bundle.type not in _BUNDLES:
-        yield PassedOver(Place(name, 1), Outcome.REJECTED, "Bundle.type: holds no records to import")
+        yield PassedOver(
+            Place(name, 1), Outcome.REJECTED, "Bundle.type: holds no records to import"
+        )
     else:
         yield from _entries(data, name, bundle.entry or [])
 
@@ -150,4 +153,4 @@ def _opened(raw: bytes, place: Place, *, bytes_read: int) -> Found | PassedOver:
     if not body or (entry.search and entry.search.mode == "outcome"):
         return PassedOver(place, Outcome.SKIPPED, "the entry holds no record")
     start = Place(place.file, (place.line or 1) + raw.count(b"\n", 0, raw.find(body)))
-    return Found(start, body, entry.full_url, bytes_read)
+    return Found(start, body, bytes_read, entry.full_url, is_inside_bundle=True)

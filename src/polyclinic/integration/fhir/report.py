@@ -100,7 +100,13 @@ class Tally:
         self._counts[resource_type][outcome] += 1
 
     def note(
-        self, outcome: Outcome, place: Place, reason: str, *, resource_type: str, reference: str | None
+        self,
+        outcome: Outcome,
+        place: Place,
+        reason: str,
+        *,
+        resource_type: str,
+        reference: str | None,
     ) -> None:
         """Add a problem to the list without counting the resource."""
         self._reasons[outcome, resource_type, reason] += 1

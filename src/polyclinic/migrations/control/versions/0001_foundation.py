@@ -7,4 +7,6 @@ down_revision = None
 
 
 def upgrade() -> None:
-    run_sql("common/context.sql", "common/audit.sql", "control/directory.sql", "control/members.sql")
+    run_sql(
+        "common/context.sql", "common/audit.sql", "control/directory.sql", "control/members.sql"
+    )

@@ -7,4 +7,12 @@ down_revision = None
 
 
 def upgrade() -> None:
-    run_sql("common/context.sql", "common/audit.sql", "shard/organizations.sql", "shard/patients.sql", "shard/search.sql", "shard/patient_reads.sql", "shard/imports.sql")
+    run_sql(
+        "common/context.sql",
+        "common/audit.sql",
+        "shard/organizations.sql",
+        "shard/patients.sql",
+        "shard/search.sql",
+        "shard/patient_reads.sql",
+        "shard/imports.sql",
+    )

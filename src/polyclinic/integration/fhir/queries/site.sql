@@ -1,0 +1,1 @@
+SELECT country, timezone FROM organizations WHERE organization_id = $1
