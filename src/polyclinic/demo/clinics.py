@@ -4,22 +4,22 @@ Every step is done once (`steps.py`), so a demo that was cut off is finished by 
 one that is there is left as people have made it since.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from random import Random
 
 from polyclinic.core.ids import OrganizationId
+from polyclinic.db.sql_files import statement
 from polyclinic.demo.loading import load_people
 from polyclinic.demo.names import Gender, languages
 from polyclinic.demo.people import RECORD_NUMBERS, Person, people
-from polyclinic.demo.steps import claim, done_steps
+from polyclinic.demo.steps import Services, Steps, done_steps
 from polyclinic.identity.key_store import KeyStore
 from polyclinic.organizations import branch, organization, practitioner
 from polyclinic.organizations.branch import CreateBranch
 from polyclinic.organizations.organization import (
     CreateOrganization,
-    Organization,
     organization_id_for,
 )
 from polyclinic.organizations.practitioner import CreatePractitioner, License
@@ -85,60 +85,69 @@ HARBOUR = Clinic(
 
 
 @dataclass(frozen=True, slots=True)
-class DemoSummary:
-    """`is_new`: some of it was added now."""
+class DemoOrganization:
+    """One organization of the demo, and how many patients it has now."""
 
-    organizations: list[Organization]
-    is_new: bool
-
-
-async def load_demo(door: Door, keys: KeyStore) -> DemoSummary:
-    """The demo, whole, whatever of it was there. Repeating it changes nothing."""
-    organizations, is_new = [], False
-    for clinic in (AURORA, HARBOUR):
-        organizations.append(
-            await organization.create(
-                door, clinic.create, clinic.organization_id, user_id=NO_ONE, request_id=REQUEST_ID
-            )
-        )
-        steps = _Steps(door, clinic.context, await done_steps(door, clinic.context))
-        is_new |= await steps.once("staff", lambda to, clinic=clinic: _add_staff(to, clinic))
-        is_new |= await _add_patients(steps, keys, clinic)
-        if clinic is AURORA:
-            is_new |= await steps.once("family", lambda to: _add_family(to, keys))
-        else:
-            is_new |= await steps.once("shared", lambda to: _add_patients_of_both(to, keys))
-    return DemoSummary(organizations, is_new)
+    id: OrganizationId
+    name: str
+    patients: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Steps:
-    """One organization's steps; `done` spares the transactions of those that are."""
+class DemoSummary:
+    """`is_new`: some of it was added now."""
 
-    door: Door
-    context: OrganizationContext
-    done: frozenset[str]
-
-    async def once(
-        self, step: str, work: Callable[[OrganizationTransaction], Awaitable[None]]
-    ) -> bool:
-        """Do the step unless it is done; whether it was done now."""
-        if step in self.done:
-            return False
-        async with self.door.transaction(self.context, Intent.WRITE) as transaction:
-            is_new = await claim(transaction, step)
-            if is_new:
-                await work(transaction)
-            return is_new
+    organizations: list[DemoOrganization]
+    is_new: bool
 
 
-async def _add_patients(steps: _Steps, keys: KeyStore, clinic: Clinic) -> bool:
-    """The last step tells a later version, which invents other people, that these are enough."""
+async def load_demo(services: Services) -> DemoSummary:
+    """The demo, whole, whatever of it was there. Repeating it changes nothing."""
+    added = [await _load(services, clinic) for clinic in (AURORA, HARBOUR)]
+    organizations = [
+        DemoOrganization(
+            clinic.organization_id, clinic.create.name, await _count(services.door, clinic.context)
+        )
+        for clinic in (AURORA, HARBOUR)
+    ]
+    return DemoSummary(organizations, is_new=any(added))
+
+
+async def _load(services: Services, clinic: Clinic) -> bool:
+    """Whether any step was done now. The second clinic needs the first one's patients."""
+    await organization.create(
+        services.door,
+        clinic.create,
+        clinic.organization_id,
+        user_id=NO_ONE,
+        request_id=REQUEST_ID,
+    )
+    steps = Steps(services, clinic.context, await done_steps(services.door, clinic.context))
+    visitors = _add_family if clinic is AURORA else _add_patients_of_both
+    done_now = [
+        await steps.once("staff", partial(_add_staff, clinic)),
+        await _add_people(steps, clinic),
+        await steps.once("visitors", partial(visitors, services.keys)),
+    ]
+    return any(done_now)
+
+
+async def _count(door: Door, context: OrganizationContext) -> int:
+    async with door.transaction(context, Intent.READ) as transaction:
+        counted: int = await transaction.fetchval(
+            statement("polyclinic.demo", "count_patients"), context.organization_id
+        )
+    return counted
+
+
+async def _add_people(steps: Steps, clinic: Clinic) -> bool:
+    """The step after the batches tells a later version, which may invent other people, that these
+    are enough."""
     if "people" in steps.done:
         return False
     await load_people(
-        steps.door,
-        keys,
+        steps.services.door,
+        steps.services.keys,
         steps.context,
         clinic.people(),
         consent_share=CONSENT_SHARE,
@@ -151,7 +160,7 @@ async def _nothing_more(_: OrganizationTransaction) -> None:
     """The batches are written, each in its own transaction."""
 
 
-async def _add_staff(transaction: OrganizationTransaction, clinic: Clinic) -> None:
+async def _add_staff(clinic: Clinic, transaction: OrganizationTransaction) -> None:
     """The branches, and a practitioner for each specialty; each third works everywhere."""
     branches = [(await branch.create(transaction, create)).id for create in clinic.branches]
     random = Random(SEED)  # noqa: S311
@@ -170,7 +179,7 @@ async def _add_staff(transaction: OrganizationTransaction, clinic: Clinic) -> No
         )
 
 
-async def _add_family(transaction: OrganizationTransaction, keys: KeyStore) -> None:
+async def _add_family(keys: KeyStore, transaction: OrganizationTransaction) -> None:
     """A mother and her two children on one phone: three people, none mistaken for another."""
     members: tuple[tuple[str, date, Gender], ...] = (
         ("Lucía Navarro Vidal", date(1988, 3, 14), "female"),
@@ -186,7 +195,7 @@ async def _add_family(transaction: OrganizationTransaction, keys: KeyStore) -> N
                 name=name,
                 date_of_birth=born,
                 sex=sex,
-                phone="+34 600 123 123",
+                phone="+34 655 010 203",
                 email="lucia.navarro@example.com" if name == mother else None,
                 emergency_contact_name=None if name == mother else mother,
                 identifiers=[Identifier(RECORD_NUMBERS, f"MRN-F{place + 1:05d}")],
@@ -195,7 +204,7 @@ async def _add_family(transaction: OrganizationTransaction, keys: KeyStore) -> N
         )
 
 
-async def _add_patients_of_both(transaction: OrganizationTransaction, keys: KeyStore) -> None:
+async def _add_patients_of_both(keys: KeyStore, transaction: OrganizationTransaction) -> None:
     """A dozen patients of the first organization come to the second: linked, not doubled."""
     for place, person in enumerate(AURORA.people()[:SHARED_PATIENTS]):
         command = RegisterPatient(

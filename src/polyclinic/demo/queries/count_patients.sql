@@ -1,0 +1,1 @@
+SELECT count(*) FROM patients WHERE organization_id = $1
