@@ -124,7 +124,9 @@ class Api:
         subject = more.get("subject", f"{role}-{organization.id if organization else ''}")
         issuer = DevIssuer.open(self.settings.data_dir, None)
         return issuer.token(
-            subject=subject, organization=organization and organization.id, lifetime_s=3600
+            subject=subject,
+            organization=None if organization is None else organization.id,
+            lifetime_s=3600,
         )
 
     async def as_role(self, role: Role, organization: Organization | None = None) -> dict[str, str]:

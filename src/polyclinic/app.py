@@ -7,13 +7,14 @@ from typing import Any
 
 import httpx
 
+from polyclinic.audit.group_commit import GroupCommit
 from polyclinic.audit.upkeep import Upkeep
 from polyclinic.core.keys import KeyFile, KeyRing
 from polyclinic.databases import Databases
 from polyclinic.db.listener import Listener
 from polyclinic.db.migrations import wanted_version
 from polyclinic.db.node import Node, NodeRole, PoolLimits
-from polyclinic.db.roles import APP
+from polyclinic.db.roles import APP, AUDIT_WRITER
 from polyclinic.identity.key_store import KeyStore
 from polyclinic.organizations.organization import finish_creating
 from polyclinic.organizations.organization import read as read_organization
@@ -52,7 +53,16 @@ class Polyclinic:
         )
         self.directory = Directory(self.control, resolve_dsn=self.databases.resolve, limits=limits)
         self.keys = KeyStore(self._load_ring)
-        self.door = Door(self.directory, self.control)
+        self.accesses = GroupCommit(
+            Node(
+                "shard/audit",
+                self.databases.as_role("shard", AUDIT_WRITER),
+                NodeRole.PRIMARY,
+                PoolLimits(size=2),
+            )
+        )
+        reads_replicas = settings.reads_from == "replica"
+        self.door = Door(self.directory, self.control, self.accesses if reads_replicas else None)
         self.issuer, verifier = self._sign_in()
         self.callers = Callers(verifier, self.control, self.directory)
         self.upkeep = Upkeep([self.control, self.shard])
@@ -71,9 +81,11 @@ class Polyclinic:
         """The pools, for as long as the block runs."""
         await self.control.open()
         await self.shard.open()
+        await self.accesses.open()
         try:
             yield self
         finally:
+            await self.accesses.close()
             await self.directory.close()
             await self.shard.close()
             await self.control.close()

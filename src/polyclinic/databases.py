@@ -1,5 +1,6 @@
 """Where this installation's two databases are, and how each role gets in."""
 
+import os
 import secrets
 from typing import Literal
 
@@ -47,6 +48,8 @@ class Databases:
         """The application's connection string for a node's `dsn_reference`."""
         if reference == SHARD_REFERENCE:
             return self.as_role("shard", APP)
+        if reference.startswith("env:") and reference[4:] in os.environ:
+            return os.environ[reference[4:]]
         raise UnknownReference(f"no secret for the DSN reference {reference!r}")
 
     def password(self) -> str | None:

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     oidc_role_claim: str | None = None
     oidc_leeway_s: Annotated[int, Field(ge=0, le=300)] = 60
 
+    reads_from: Literal["primary", "replica"] = "primary"
+    """`replica`: reads of patients go to the shard's replicas, and may be a moment behind."""
     pool_size: Annotated[int, Field(ge=1, le=200)] = 16
     pool_max_waiting: Annotated[int, Field(ge=0)] = 1000
     pool_max_wait_s: Annotated[float, Field(gt=0, le=60)] = 2.0

@@ -48,9 +48,7 @@ async def own(own_settings: Settings) -> AsyncIterator[Polyclinic]:
 
 async def follow(parts: Polyclinic) -> None:
     async with parts.shard.connection() as connection:
-        parts.keys.follow(
-            await connection.fetchval("SELECT key_id FROM data_keys WHERE is_active")
-        )
+        parts.keys.follow(await connection.fetchval("SELECT key_id FROM data_keys WHERE is_active"))
 
 
 @pytest.fixture
@@ -107,9 +105,7 @@ async def test_everything_is_readable_and_found_after_a_rotation(
     assert b'"value":"A-1"' in body
     await follow(own)
     for text in ("612345678", "ana@example.org", "a1"):
-        page = await search(
-            own.door, own.keys.ring, here, text, country="ES", limit=5, cursor=None
-        )
+        page = await search(own.door, own.keys.ring, here, text, country="ES", limit=5, cursor=None)
         assert str(first.patient_id) in page.items, text
 
 

@@ -113,7 +113,7 @@ def test_a_bundle_over_the_limit_is_rejected_unread(
 
 
 def test_one_resource_in_a_json_file_is_read_as_it_stands(tmp_path: Path) -> None:
-    (item,) = read_file(write(tmp_path / "p.json", '{"resourceType": "Patient"}'))
+    (item,) = read_file(write(tmp_path / "o.json", '{"resourceType": "Organization", "type": []}'))
     assert isinstance(item, Found)
 
 

@@ -1,1 +1,1 @@
-""""""
+"""`polyclinic bench`: what this machine gives, beside what PostgreSQL alone gives for the same SQL."""

@@ -125,7 +125,7 @@ class _Inventor:
                 return
             sex: Gender = "female" if random.random() < 0.53 else "male"
             name = language.full_name(random, sex, family)
-            while False:
+            while name in names:
                 name = language.full_name(random, sex, family)
             names.add(name)
             yield self._person(name, sex, age_days, phone, language)

@@ -1,5 +1,6 @@
 """Reading patients: one, a page, a search. Each is one hot function that leaves its audit record."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from polyclinic.core.pages import read_cursor, write_cursor
 from polyclinic.db.sql_files import statement
 from polyclinic.identity.contacts import EMAIL, IDENTIFIER, PHONE, normal_identifier
 from polyclinic.patients.errors import PatientNotFound
+from polyclinic.tenancy.access import Access
 from polyclinic.tenancy.context import OrganizationContext
 from polyclinic.tenancy.door import Door
 
@@ -52,7 +54,14 @@ class JsonPage:
 
 async def read(door: Door, context: OrganizationContext, patient_id: UUID) -> asyncpg.Record:
     """The patient's row, gated by consent. Raises `PatientNotFound`; either way it is audited."""
-    row = await door.call(context, _READ, patient_id)
+    row = await door.call(
+        context,
+        _READ,
+        patient_id,
+        access=lambda found: Access(
+            "patient.read", "patient", patient_id, outcome="done" if found else "not-found"
+        ),
+    )
     if row is None:
         raise PatientNotFound(PatientId(patient_id))
     return row
@@ -63,9 +72,9 @@ async def page(
 ) -> JsonPage:
     """The newest patients, or those before a cursor."""
     before = read_cursor(cursor, PagePosition).before if cursor else None
-    row = await door.call(context, _PAGE, limit, before)
+    row = await door.call(context, _PAGE, limit, before, access=_shown("patient.list"))
     assert row is not None
-    items, last_id, has_more = row
+    items, last_id, has_more, _ = row
     return JsonPage(items, write_cursor(PagePosition(last_id)) if has_more else None)
 
 
@@ -92,11 +101,22 @@ async def search(
         context, _SEARCH,
         tokens, [sound_key(token) for token in tokens], _fingerprints(ring, text, country),
         limit, start.tier, start.sort_a, start.sort_b, start.id,
+        access=_shown("patient.search"),
     )  # fmt: skip
     assert row is not None
-    items, has_more, tier, sort_a, sort_b, last_id = row
+    items, has_more, tier, sort_a, sort_b, last_id, _ = row
     position = write_cursor(SearchPosition(tier, sort_a, sort_b, last_id)) if has_more else None
     return JsonPage(items, position)
+
+
+def _shown(action: str) -> Callable[[asyncpg.Record | None], Access]:
+    """The access to the patients that a page shows."""
+
+    def access(row: asyncpg.Record | None) -> Access:
+        assert row is not None
+        return Access(action, "patient", entity_ids=tuple(row["shown_ids"]))
+
+    return access
 
 
 def _fingerprints(ring: KeyRing, text: str, country: str) -> list[bytes]:

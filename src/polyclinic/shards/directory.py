@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+import asyncpg
+
 from polyclinic.core.errors import Fault, NotFound
 from polyclinic.core.ids import OrganizationId
 from polyclinic.db.node import Node, NodeRole, PoolLimits
@@ -33,6 +35,7 @@ class Route:
     region_id: str
     epoch: int
     primary: Node
+    replicas: tuple[Node, ...] = ()
 
 
 class Directory:
@@ -103,19 +106,22 @@ class Directory:
         return route
 
     async def _find(self, organization_id: OrganizationId, *, is_creating_allowed: bool) -> Route:
-        row = await self._control.fetchrow(
-            statement("polyclinic.shards", "find_route"), organization_id, is_creating_allowed
-        )
-        if row is None:
+        async with self._control.connection() as connection:
+            rows = await connection.fetch(
+                statement("polyclinic.shards", "find_route"), organization_id, is_creating_allowed
+            )
+        if not rows:
             raise OrganizationUnknown(f"no organization {organization_id}")
-        node = await self._node(row["shard_id"], row["node_id"], row["dsn_reference"])
-        return Route(row["shard_id"], row["region_id"], row["epoch"], node)
+        primary, *replicas = [await self._node(row) for row in rows]
+        first = rows[0]
+        return Route(
+            first["shard_id"], first["region_id"], first["epoch"], primary, tuple(replicas)
+        )
 
-    async def _node(self, shard_id: str, node_id: str, dsn_reference: str) -> Node:
-        key = (shard_id, node_id)
+    async def _node(self, row: asyncpg.Record) -> Node:
+        key = (row["shard_id"], row["node_id"])
         if key not in self._nodes:
-            name = f"{shard_id}/{node_id}"
-            dsn = self._resolve_dsn(dsn_reference)
-            self._nodes[key] = Node(name, dsn, NodeRole.PRIMARY, self._limits)
+            dsn = self._resolve_dsn(row["dsn_reference"])
+            self._nodes[key] = Node("/".join(key), dsn, NodeRole(row["role"]), self._limits)
         await self._nodes[key].open()
         return self._nodes[key]

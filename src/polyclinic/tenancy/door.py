@@ -12,7 +12,8 @@ Two forms: `Door.call` for a hot use case that is one plpgsql function (one roun
 `Door.transaction` for everything else (BEGIN and context in one message, then prepared statements).
 """
 
-from collections.abc import AsyncIterator, Iterator
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
@@ -25,8 +26,9 @@ import msgspec
 
 from polyclinic.core.errors import Fault
 from polyclinic.db.errors import translated
-from polyclinic.db.node import Node
+from polyclinic.db.node import Node, NodeRole
 from polyclinic.shards.directory import Directory
+from polyclinic.tenancy.access import Access, AccessRecorder
 from polyclinic.tenancy.context import OrganizationContext
 
 _STALE_ROUTE = "PC002"
@@ -154,24 +156,39 @@ class OrganizationTransaction:
 
 
 class Door:
-    """Opens organization transactions on the right node."""
+    """Opens organization transactions on the right node.
 
-    def __init__(self, directory: Directory, control: Node) -> None:
+    `recorder` makes the records of reads on replicas durable; without one every read is the
+    primary's.
+    """
+
+    def __init__(
+        self, directory: Directory, control: Node, recorder: AccessRecorder | None = None
+    ) -> None:
         self._directory = directory
         self._control = control
+        self._recorder = recorder
 
     async def call(
-        self, context: OrganizationContext, query: str, *args: Any
+        self,
+        context: OrganizationContext,
+        query: str,
+        *args: Any,
+        access: Callable[[asyncpg.Record | None], Access],
     ) -> asyncpg.Record | None:
         """The one row of a hot function that enters the organization itself, or None.
 
-        `query` takes the context as its first five parameters. The function's audit record is
-        durable when this returns.
+        `query` takes the context as its first five parameters. The access is recorded and durable
+        when this returns: by the function itself on a primary, by the recorder beside a replica,
+        which is told what `access` makes of the row.
         """
         if _open.get() is not None:
             raise HeldOver("a hot function inside a transaction would switch its context")
         route = await self._directory.route(context.organization_id)
-        return await route.primary.fetchrow(
+        node = route.primary
+        if self._recorder is not None and route.replicas:
+            node = random.choice(route.replicas)  # noqa: S311 - spreads load, guards nothing
+        row = await node.fetchrow(
             query,
             context.organization_id,
             context.user_id,
@@ -180,6 +197,9 @@ class Door:
             context.request_id,
             *args,
         )
+        if node.role is NodeRole.REPLICA and self._recorder is not None:
+            await self._recorder.record(context, access(row))
+        return row
 
     @asynccontextmanager
     async def transaction(

@@ -133,7 +133,6 @@ class Entry(_Element, frozen=True):
 
 
 class Bundle(_Element, frozen=True):
-    resource_type: str
     type: str | None = None
     entry: list[Raw] | None = None
 

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from polyclinic.core.errors import Refusal
-from polyclinic.integration.fhir.elements import Bundle, Entry
+from polyclinic.integration.fhir.elements import Bundle, Entry, Head
 from polyclinic.integration.fhir.json_errors import UNREADABLE_JSON, position_of, reason_of
 from polyclinic.integration.fhir.report import Outcome, Place
 
@@ -25,6 +25,7 @@ _BUNDLES: Final = {"transaction", "batch", "collection", "searchset", "document"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _decode_bundle = msgspec.json.Decoder(Bundle).decode
+_decode_head = msgspec.json.Decoder(Head).decode
 _decode_entry = msgspec.json.Decoder(Entry).decode
 
 
@@ -114,12 +115,13 @@ def _document(file: BinaryIO, name: str) -> Iterator[Found | PassedOver]:
         yield PassedOver(Place(name), Outcome.REJECTED, reason)
         return
     try:
-        bundle = _decode_bundle(data)
+        # Other resources have a `type` of another form: only a Bundle is read as one.
+        bundle = _decode_bundle(data) if _decode_head(data).resource_type == "Bundle" else None
     except UNREADABLE_JSON as error:
         line, column = position_of(error, data)
         yield PassedOver(Place(name, line, column), Outcome.REJECTED, reason_of(error))
         return
-    if bundle.resource_type != "Bundle":
+    if bundle is None:
         yield Found(Place(name, 1), data, len(data))
     elif bundle.type not in _BUNDLES:
         yield PassedOver(

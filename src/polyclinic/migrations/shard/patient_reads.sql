@@ -1,5 +1,7 @@
 -- The hot reads, each one function: context, read under row-level security, audit record, answer.
--- Called in autocommit, so that the record is durable before the data leaves the server.
+-- Called in autocommit, so that the record is durable before the data leaves the server. A replica
+-- cannot write: there the caller records the access by group commit on the primary
+-- (audit/group_commit.py), before it answers.
 -- A plain statement that sets the context in its target list would leak; a function does not.
 
 -- What a list shows of a patient. The gate is in the join: no shared link, no profile columns.
@@ -59,16 +61,18 @@ BEGIN
         FROM patient_views v
         WHERE v.organization_id = p_organization AND v.id = p_patient;
     v_found := FOUND;
-    INSERT INTO audit_log (organization_id, user_id, role, action, entity_type, entity_id, outcome, request_id)
-    VALUES (p_organization, p_user, p_role, 'patient.read', 'patient', p_patient,
-            CASE WHEN v_found THEN 'done' ELSE 'not-found' END, p_request);
+    IF NOT pg_is_in_recovery() THEN
+        INSERT INTO audit_log (organization_id, user_id, role, action, entity_type, entity_id, outcome, request_id)
+        VALUES (p_organization, p_user, p_role, 'patient.read', 'patient', p_patient,
+                CASE WHEN v_found THEN 'done' ELSE 'not-found' END, p_request);
+    END IF;
 END $$;
 
 -- Newest first, after a patient; `items` is a JSON array's inside.
 CREATE FUNCTION patient_page(
     p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text,
     p_limit int, p_before uuid
-) RETURNS TABLE (items text, last_id uuid, has_more boolean)
+) RETURNS TABLE (items text, last_id uuid, has_more boolean, shown_ids uuid[])
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -85,11 +89,13 @@ BEGIN
     v_ids := v_ids[:p_limit];
     RETURN QUERY
         SELECT coalesce(string_agg(shown.item, ',' ORDER BY shown.id DESC), ''),
-               v_ids[cardinality(v_ids)], v_more
+               v_ids[cardinality(v_ids)], v_more, v_ids
         FROM patient_items shown
         WHERE shown.organization_id = p_organization AND shown.id = ANY (v_ids);
-    INSERT INTO audit_log (organization_id, user_id, role, action, entity_type, entity_ids, request_id)
-    VALUES (p_organization, p_user, p_role, 'patient.list', 'patient', v_ids, p_request);
+    IF NOT pg_is_in_recovery() THEN
+        INSERT INTO audit_log (organization_id, user_id, role, action, entity_type, entity_ids, request_id)
+        VALUES (p_organization, p_user, p_role, 'patient.list', 'patient', v_ids, p_request);
+    END IF;
 END $$;
 
 -- Best match first; the last four columns are the cursor of the last item shown.
@@ -97,7 +103,8 @@ CREATE FUNCTION patient_search(
     p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text,
     p_tokens text[], p_sounds text[], p_fingerprints bytea[], p_limit int,
     p_tier int, p_sort_a text, p_sort_b text, p_id uuid
-) RETURNS TABLE (items text, has_more boolean, tier int, sort_a text, sort_b text, last_id uuid)
+) RETURNS TABLE (items text, has_more boolean, tier int, sort_a text, sort_b text, last_id uuid,
+                 shown_ids uuid[])
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -115,9 +122,12 @@ BEGIN
     v_last := least(cardinality(v_ids), p_limit);
     RETURN QUERY
         SELECT coalesce(string_agg(shown.item, ',' ORDER BY array_position(v_ids, shown.id)), ''),
-               cardinality(v_ids) > p_limit, v_tiers[v_last], v_as[v_last], v_bs[v_last], v_ids[v_last]
+               cardinality(v_ids) > p_limit, v_tiers[v_last], v_as[v_last], v_bs[v_last], v_ids[v_last],
+               v_ids[:v_last]
         FROM patient_items shown
         WHERE shown.organization_id = p_organization AND shown.id = ANY (v_ids[:v_last]);
-    INSERT INTO audit_log (organization_id, user_id, role, action, entity_type, entity_ids, request_id)
-    VALUES (p_organization, p_user, p_role, 'patient.search', 'patient', v_ids[:v_last], p_request);
+    IF NOT pg_is_in_recovery() THEN
+        INSERT INTO audit_log (organization_id, user_id, role, action, entity_type, entity_ids, request_id)
+        VALUES (p_organization, p_user, p_role, 'patient.search', 'patient', v_ids[:v_last], p_request);
+    END IF;
 END $$;
