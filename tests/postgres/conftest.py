@@ -1,7 +1,7 @@
 """Connections to the installation's two databases, as any of its roles."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import psycopg
 import pytest
@@ -19,7 +19,7 @@ def as_admin(settings: Settings) -> Iterator[Connect]:
     """Connects as the superuser, whom no policy binds; what is left open is rolled back."""
     with ExitStack() as stack:
         yield lambda database: stack.enter_context(
-            _rolled_back(Databases(settings).admin(database))
+            closing(psycopg.connect(Databases(settings).admin(database)))
         )
 
 
@@ -28,16 +28,5 @@ def as_app(settings: Settings) -> Iterator[Connect]:
     """Connects as the application; what is left open is rolled back."""
     with ExitStack() as stack:
         yield lambda database: stack.enter_context(
-            _rolled_back(Databases(settings).as_role(database, APP))
+            closing(psycopg.connect(Databases(settings).as_role(database, APP)))
         )
-
-
-class _rolled_back:  # noqa: N801 -- reads as a function
-    def __init__(self, dsn: str) -> None:
-        self._connection = psycopg.connect(dsn)
-
-    def __enter__(self) -> psycopg.Connection:
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()

@@ -21,6 +21,8 @@ Instant = Annotated[datetime | None, QueryParameter(description="RFC 3339, with 
 @get(
     "/v1/audit",
     operation_id="readAudit",
+    summary="Read the audit log",
+    tags=["Audit"],
     opt=allow(Role.ADMIN, Role.SUPERADMIN, intent=Intent.WRITE),
 )
 async def read_audit(

@@ -34,6 +34,8 @@ _START = """SwaggerUIBundle({
 });
 """
 
+_TAGS = ("Patients", "Organizations", "Practitioners", "Members", "Audit", "Me", "Health")
+
 openapi_config = OpenAPIConfig(
     title="Polyclinic",
     version=__version__,
@@ -50,7 +52,7 @@ openapi_config = OpenAPIConfig(
         )
     ],
     security=[{"bearer": []}],
-    tags=[Tag("patients")],
+    tags=[Tag(name) for name in _TAGS],
 )
 
 

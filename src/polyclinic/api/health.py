@@ -20,13 +20,20 @@ class Readiness(msgspec.Struct, frozen=True):
     parts: dict[str, str]
 
 
-@get("/healthz", operation_id="health", sync_to_thread=False)
+@get(
+    "/healthz",
+    operation_id="health",
+    summary="Is the process alive",
+    tags=["Health"],
+    security=[],
+    sync_to_thread=False,
+)
 def health() -> Health:
     """Answers while the process runs; asks nothing else."""
     return Health("ok")
 
 
-@get("/readyz", operation_id="readiness")
+@get("/readyz", operation_id="readiness", summary="Can it serve", tags=["Health"], security=[])
 async def readiness(request: AnyRequest) -> Response[Any]:
     """200 when both databases answer and their schemas are this code's; 503 otherwise."""
     parts = {}

@@ -27,7 +27,7 @@ class Me(msgspec.Struct, frozen=True):
     memberships: list[MyMembership]
 
 
-@get("/v1/me", operation_id="readMe")
+@get("/v1/me", operation_id="readMe", summary="Who am I", tags=["Me"])
 async def read_me(request: AnyRequest) -> Me:
     """You, and the organizations in which you have a role."""
     callers = polyclinic(request).callers

@@ -42,7 +42,12 @@ MANAGERS = (Role.SUPERADMIN, Role.ADMIN)
 ORGANIZATION_PATH = "/v1/organizations"
 
 
-@post(ORGANIZATION_PATH, operation_id="createOrganization")
+@post(
+    ORGANIZATION_PATH,
+    operation_id="createOrganization",
+    summary="Create an organization",
+    tags=["Organizations"],
+)
 async def create_organization(
     request: AnyRequest, data: JSONBody[CreateOrganization], idempotency_key: IdempotencyKey = None
 ) -> Response[Organization]:
@@ -62,7 +67,12 @@ async def create_organization(
     return json_response(answer.body, status=201, headers={"location": answer.location or ""})
 
 
-@get(ORGANIZATION_PATH, operation_id="listOrganizations")
+@get(
+    ORGANIZATION_PATH,
+    operation_id="listOrganizations",
+    summary="List organizations",
+    tags=["Organizations"],
+)
 async def list_organizations(
     request: AnyRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[Organization]:
@@ -80,6 +90,8 @@ async def list_organizations(
 @get(
     ORGANIZATION_PATH + "/{organization_id:uuid}",
     operation_id="readOrganization",
+    summary="Read an organization",
+    tags=["Organizations"],
     opt=allow(*EVERYONE, intent=Intent.READ),
 )
 async def read_organization(request: AnyRequest, organization_id: FromPath[UUID]) -> Organization:
@@ -91,6 +103,8 @@ async def read_organization(request: AnyRequest, organization_id: FromPath[UUID]
 @post(
     ORGANIZATION_PATH + "/{organization_id:uuid}/branches",
     operation_id="createBranch",
+    summary="Add a branch",
+    tags=["Organizations"],
     opt=allow(*MANAGERS, intent=Intent.WRITE),
 )
 async def create_branch(
@@ -112,6 +126,8 @@ async def create_branch(
 @get(
     ORGANIZATION_PATH + "/{organization_id:uuid}/branches",
     operation_id="listBranches",
+    summary="List branches",
+    tags=["Organizations"],
     opt=allow(*EVERYONE, intent=Intent.READ),
 )
 async def list_branches(
@@ -129,6 +145,8 @@ async def list_branches(
 @post(
     "/v1/practitioners",
     operation_id="createPractitioner",
+    summary="Add a practitioner",
+    tags=["Practitioners"],
     opt=allow(*MANAGERS, intent=Intent.WRITE),
 )
 async def create_practitioner(
@@ -147,6 +165,8 @@ async def create_practitioner(
 @get(
     "/v1/practitioners",
     operation_id="listPractitioners",
+    summary="List practitioners",
+    tags=["Practitioners"],
     opt=allow(*EVERYONE, intent=Intent.READ),
 )
 async def list_practitioners(
@@ -161,6 +181,8 @@ async def list_practitioners(
 @get(
     "/v1/practitioners/{practitioner_id:uuid}",
     operation_id="readPractitioner",
+    summary="Read a practitioner",
+    tags=["Practitioners"],
     opt=allow(*EVERYONE, intent=Intent.READ),
 )
 async def read_practitioner(request: AnyRequest, practitioner_id: FromPath[UUID]) -> Practitioner:
@@ -169,7 +191,13 @@ async def read_practitioner(request: AnyRequest, practitioner_id: FromPath[UUID]
     return await practitioner.read(polyclinic(request).door, context, practitioner_id)
 
 
-@post("/v1/members", operation_id="addMember", opt=allow(*MANAGERS, intent=Intent.WRITE))
+@post(
+    "/v1/members",
+    operation_id="addMember",
+    summary="Add a member",
+    tags=["Members"],
+    opt=allow(*MANAGERS, intent=Intent.WRITE),
+)
 async def add_member(
     request: AnyRequest, data: JSONBody[AddMember], idempotency_key: IdempotencyKey = None
 ) -> Response[Member]:
@@ -185,7 +213,13 @@ async def add_member(
     return await change_once(request, context, idempotency_key, work, in_control=True)
 
 
-@get("/v1/members", operation_id="listMembers", opt=allow(*MANAGERS, intent=Intent.READ))
+@get(
+    "/v1/members",
+    operation_id="listMembers",
+    summary="List members",
+    tags=["Members"],
+    opt=allow(*MANAGERS, intent=Intent.READ),
+)
 async def list_members(
     request: AnyRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[Member]:
@@ -198,6 +232,8 @@ async def list_members(
 @get(
     "/v1/members/{member_id:uuid}",
     operation_id="readMember",
+    summary="Read a member",
+    tags=["Members"],
     opt=allow(*MANAGERS, intent=Intent.READ),
 )
 async def read_member(request: AnyRequest, member_id: FromPath[UUID]) -> Response[Member]:
@@ -209,6 +245,8 @@ async def read_member(request: AnyRequest, member_id: FromPath[UUID]) -> Respons
 @patch(
     "/v1/members/{member_id:uuid}",
     operation_id="changeMember",
+    summary="Change a member",
+    tags=["Members"],
     opt=allow(*MANAGERS, intent=Intent.WRITE),
 )
 async def change_member(
@@ -230,6 +268,8 @@ async def change_member(
 @delete(
     "/v1/members/{member_id:uuid}",
     operation_id="removeMember",
+    summary="Remove a member",
+    tags=["Members"],
     opt=allow(*MANAGERS, intent=Intent.WRITE),
 )
 async def remove_member(request: AnyRequest, member_id: FromPath[UUID]) -> None:

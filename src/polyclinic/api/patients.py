@@ -44,6 +44,8 @@ def _problem(description: str) -> ResponseSpec:
 @post(
     PATH,
     operation_id="registerPatient",
+    summary="Register a patient",
+    tags=["Patients"],
     opt=allow(*EDITORS, intent=Intent.WRITE),
     responses={
         200: ResponseSpec(PatientView, generate_examples=False, description="A patient already."),
@@ -70,7 +72,13 @@ async def register_patient(
     return await change_once(request, context, idempotency_key, work)
 
 
-@get(PATH, operation_id="listPatients", opt=allow(*READERS, intent=Intent.READ))
+@get(
+    PATH,
+    operation_id="listPatients",
+    summary="List or search patients",
+    tags=["Patients"],
+    opt=allow(*READERS, intent=Intent.READ),
+)
 async def list_patients(
     request: AnyRequest,
     text: Annotated[
@@ -107,6 +115,8 @@ async def list_patients(
 @get(
     PATH + "/{patient_id:uuid}",
     operation_id="readPatient",
+    summary="Read a patient",
+    tags=["Patients"],
     opt=allow(*READERS, intent=Intent.READ),
     responses={304: ResponseSpec(None, description="Unchanged since `If-None-Match`.")},
 )
@@ -121,6 +131,8 @@ async def read_patient(request: AnyRequest, patient_id: FromPath[UUID]) -> Respo
 @patch(
     PATH + "/{patient_id:uuid}",
     operation_id="changePatient",
+    summary="Change a patient",
+    tags=["Patients"],
     opt=allow(*EDITORS, intent=Intent.WRITE),
     responses={
         412: _problem("Changed since it was read."),
@@ -147,6 +159,8 @@ async def change_patient(
 @put(
     PATH + "/{patient_id:uuid}/consent",
     operation_id="giveConsent",
+    summary="Give consent",
+    tags=["Patients"],
     opt=allow(*EDITORS, intent=Intent.WRITE),
 )
 async def give_consent(
@@ -164,6 +178,8 @@ async def give_consent(
 @delete(
     PATH + "/{patient_id:uuid}/consent",
     operation_id="withdrawConsent",
+    summary="Withdraw consent",
+    tags=["Patients"],
     opt=allow(*EDITORS, intent=Intent.WRITE),
 )
 async def withdraw_consent(request: AnyRequest, patient_id: FromPath[UUID]) -> None:

@@ -30,13 +30,14 @@ class Shot(msgspec.Struct, frozen=True, array_like=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """`shots` in turn over `connections`, for `warmup_s` unseen and then `seconds` measured.
 
-    `seconds` 0: each shot once, all measured, for one connection.
+    `seconds` 0, for one connection: each shot once, the first `unseen` not measured.
     """
 
     port: int
     connections: int
     warmup_s: float
     seconds: float
+    unseen: int = 0
     shots: list[Shot]
 
 
@@ -156,12 +157,10 @@ async def _run(job: Job) -> Tally:
     load.tally.cpu_s = time.process_time() - cpu
     load.is_measuring = False
     load.end()
-    return _summed_up(load)
+    return _summed_up(load.tally, sorted(load.latencies[job.unseen :]))
 
 
-def _summed_up(load: _Load) -> Tally:
-    tally = load.tally
-    found = sorted(load.latencies)
+def _summed_up(tally: Tally, found: list[float]) -> Tally:
     tally.measured = len(found)
     if found:
         tally.p50_ms = found[len(found) // 2] * 1000

@@ -5,11 +5,11 @@ one organization, for pages far down and for search. Each is seeded when first n
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
@@ -18,6 +18,7 @@ from polyclinic.app import Polyclinic
 from polyclinic.bench.instance import Instance
 from polyclinic.core.ids import OrganizationId
 from polyclinic.databases import Databases
+from polyclinic.db.sql_files import statement
 from polyclinic.demo.seeding import seed
 from polyclinic.organizations import member
 from polyclinic.organizations.errors import MemberExists
@@ -43,13 +44,18 @@ class Size:
 
     def parameters(self) -> str:
         """Equal for directories that hold the same data in the same schema."""
-        shard = files("polyclinic.migrations")
-        digest = blake2b(digest_size=4)
-        for folder in ("common", "shard"):
-            for file in sorted(shard.joinpath(folder).iterdir(), key=lambda entry: entry.name):
-                if file.name.endswith(".sql"):
-                    digest.update(file.read_bytes())
-        return f"{self.patients} patients, {self.organizations} organizations, schema {digest.hexdigest()}"
+        return f"{self.patients} patients, {self.organizations} organizations, schema {_schema()}"
+
+
+def _schema() -> str:
+    """A digest of the SQL that makes the shard: data of another schema is made anew, not moved."""
+    digest = blake2b(digest_size=4)
+    for folder in ("common", "shard"):
+        directory = files("polyclinic.migrations").joinpath(folder)
+        for file in sorted(directory.iterdir(), key=lambda entry: entry.name):
+            if file.name.endswith(".sql"):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +122,19 @@ class Shard:
 
     def patients_of(self, organization_id: UUID, count: int) -> list[UUID]:
         """`count` patients, spread evenly over the time of their registration."""
-        return self._column(_EVENLY.format(column="id"), [organization_id, count])
+        return self._column("patients_evenly", organization_id=organization_id, count=count)
 
     def names_of(self, organization_id: UUID, count: int) -> list[str]:
         """`count` names, as frequent among them as in the organization."""
-        return self._column(_EVENLY.format(column="name"), [organization_id, count])
+        return self._column("names_evenly", organization_id=organization_id, count=count)
 
     def patients_at_depth(self, organization_id: UUID, depth: int, count: int) -> list[UUID]:
-        """`count` patients that follow `depth` others in the list, newest first."""
+        """`count` patients in a row, the first of them `depth` places down the list."""
         return self._column(
-            "SELECT id FROM patients WHERE organization_id = %s "
-            "ORDER BY id DESC OFFSET %s LIMIT %s",
-            [organization_id, depth - 1, count],
+            "patients_at_depth", organization_id=organization_id, depth=depth, count=count
         )
 
-    def _column(self, query: str, arguments: Sequence[object]) -> list:  # type: ignore[type-arg]
+    def _column(self, query: str, **arguments: object) -> list[Any]:
+        text = statement("polyclinic.bench", query)
         with psycopg.connect(self._dsn) as connection:
-            return [value for (value,) in connection.execute(query.encode(), arguments)]
-
-
-_EVENLY = """
-SELECT {column} FROM (
-    SELECT id, name, row_number() OVER (ORDER BY {column}) AS place, count(*) OVER () AS size
-    FROM patients WHERE organization_id = %s
-) numbered, (SELECT %s::bigint AS wanted) w
-WHERE place % greatest(1, size / wanted) = 0 ORDER BY place LIMIT w.wanted
-"""
+            return [value for (value,) in connection.execute(text.encode(), arguments)]

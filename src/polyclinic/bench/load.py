@@ -52,15 +52,30 @@ class LoadGenerator:
         self._api = psutil.Process(instance.api.pid)
         self._postmaster = psutil.Process(instance.server.pid)
 
-    def run(self, shots: list[Shot], *, connections: int, seconds: float) -> LoadRun:
-        """Raises `BenchFailed` when an answer is not 200 or empty. `seconds` 0: each shot once."""
-        job = Job(
-            port=self._port,
-            connections=connections,
-            warmup_s=self._warmup_s,
-            seconds=seconds,
-            shots=shots,
+    def sustain(self, shots: list[Shot], *, connections: int, seconds: float) -> LoadRun:
+        """`shots` over and over. Raises `BenchFailed` when an answer is not 200 or is empty."""
+        return self._measured(
+            Job(
+                port=self._port,
+                connections=connections,
+                warmup_s=self._warmup_s,
+                seconds=seconds,
+                shots=shots,
+            )
         )
+
+    def each_once(self, shots: list[Shot], *, unseen: int) -> LoadRun:
+        """`shots` one after another by one client, the first `unseen` to warm up."""
+        return self._measured(
+            Job(port=self._port, connections=1, warmup_s=0, seconds=0, unseen=unseen, shots=shots)
+        )
+
+    def memory(self) -> Memory:
+        """What the API process holds now."""
+        found = self._api.memory_full_info()
+        return Memory(found.rss / _MIB, found.pss / _MIB, found.uss / _MIB)
+
+    def _measured(self, job: Job) -> LoadRun:
         api, postgres = self._api_cpu_s(), self._postgres_cpu_s()
         tally = _run(job)
         if tally.failure:
@@ -77,11 +92,6 @@ class LoadGenerator:
             ),
         )
 
-    def memory(self) -> Memory:
-        """What the API process holds now."""
-        found = self._api.memory_full_info()
-        return Memory(found.rss / _MIB, found.pss / _MIB, found.uss / _MIB)
-
     def _api_cpu_s(self) -> float:
         times = self._api.cpu_times()
         return float(times.user + times.system)
@@ -97,7 +107,7 @@ class LoadGenerator:
 
 
 def _run(job: Job) -> Tally:
-    done = subprocess.run(  # noqa: S603 -- our own module
+    done = subprocess.run(
         [sys.executable, "-m", "polyclinic.bench.client"],
         input=msgspec.msgpack.encode(job),
         stdout=subprocess.PIPE,

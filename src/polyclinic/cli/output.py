@@ -33,12 +33,12 @@ def print_table(
 ) -> None:
     """A table as wide as the terminal; `numeric` columns are right-aligned."""
     table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
+    for place, column in enumerate(columns):
         table.add_column(
             column,
             justify="right" if column in numeric else "left",
             overflow="fold",
-            no_wrap=column == "id",  # people copy ids
+            no_wrap=place == 0 or column == "id",  # people copy ids
         )
     for row in rows:
         table.add_row(*map(str, row))

@@ -36,6 +36,7 @@ from polyclinic.tenancy.context import Role
 from polyclinic.tenancy.signin import DevIssuer
 
 READY_S = 30.0
+WATCH_S = 0.5
 
 
 class PortTaken(Conflict):
@@ -181,13 +182,28 @@ def _wait_until_ready(running: Running, port: int, status: Status) -> None:
 
 
 def _watch(running: Running, settings: Settings, *, port: int, workers: int) -> None:
-    """Until a signal comes: an API process that dies is started again."""
+    """Until a signal comes: the server or the API, if it dies, is started again."""
+    assert running.api is not None
     while True:
-        assert running.api is not None
-        status = running.api.wait()
+        try:
+            status = running.api.wait(timeout=WATCH_S)
+        except subprocess.TimeoutExpired:
+            _revive_server(running)
+            continue
         err.print(f"the API ended with status {status}; starting it again")
-        time.sleep(0.5)
+        time.sleep(WATCH_S)
         _start_api(running, settings, port=port, workers=workers)
+
+
+def _revive_server(running: Running) -> None:
+    """PostgreSQL recovers what was committed; the API reconnects by itself."""
+    if running.server is None or running.server.is_running():
+        return
+    err.print("PostgreSQL ended; starting it again")
+    try:
+        running.server.start()
+    except Fault as fault:
+        err.print(f"not yet: {fault}", style="red", markup=False)
 
 
 def _report(
