@@ -8,12 +8,13 @@ from typing import Any
 import httpx
 
 from polyclinic.audit.group_commit import GroupCommit
-from polyclinic.audit.upkeep import Upkeep
+from polyclinic.audit.partitions import make_partitions
 from polyclinic.core.keys import KeyFile, KeyRing
 from polyclinic.databases import Databases
 from polyclinic.db.listener import Listener
 from polyclinic.db.migrations import wanted_version
 from polyclinic.db.node import Node, NodeRole, PoolLimits
+from polyclinic.db.periodic import Periodic
 from polyclinic.db.roles import APP, AUDIT_WRITER
 from polyclinic.identity.key_store import KeyStore
 from polyclinic.organizations.organization import finish_creating
@@ -23,7 +24,10 @@ from polyclinic.shards.directory import Directory
 from polyclinic.tenancy.caller import Callers
 from polyclinic.tenancy.context import OrganizationContext
 from polyclinic.tenancy.door import Door
+from polyclinic.tenancy.idempotency import forget_old_keys
 from polyclinic.tenancy.signin import DevIssuer, IssuerSettings, RemoteKeys, TokenVerifier
+
+UPKEEP_S = 6 * 3600
 
 
 class Polyclinic:
@@ -65,7 +69,7 @@ class Polyclinic:
         self.door = Door(self.directory, self.control, self.accesses if reads_replicas else None)
         self.issuer, verifier = self._sign_in()
         self.callers = Callers(verifier, self.control, self.directory)
-        self.upkeep = Upkeep([self.control, self.shard])
+        self.upkeep = Periodic("upkeep", self._keep_up, every_s=UPKEEP_S, retry_s=60)
         self.listener = Listener(
             control_dsn,
             {
@@ -121,9 +125,12 @@ class Polyclinic:
             "shard": lambda: _schema_check(self.shard, wanted_version("shard")),
         }
 
-    async def finish_creating(self) -> int:
-        """Take up organizations whose creation was cut off."""
-        return await finish_creating(self.door, self.control)
+    async def _keep_up(self) -> None:
+        """What time or a crash leaves to do; every step is safe to repeat."""
+        for node in (self.control, self.shard):
+            await make_partitions(node)
+            await forget_old_keys(node)
+        await finish_creating(self.door, self.control)
 
     def _load_ring(self) -> KeyRing:
         if self.settings.data_keys is not None:

@@ -1,16 +1,21 @@
 """What every handler needs of a request: the actor, the parts, the page asked for."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response
 from litestar.params import HeaderParameter, QueryParameter
 
 from polyclinic.core.errors import Forbidden
+from polyclinic.core.ids import OrganizationId
 from polyclinic.core.pages import DEFAULT_LIMIT, MAX_LIMIT
 from polyclinic.identity.discovery import KeyRingStale
+from polyclinic.shards.directory import OrganizationUnknown
+from polyclinic.tenancy.access import Access
 from polyclinic.tenancy.caller import ORGANIZATION_HEADER
 from polyclinic.tenancy.context import OrganizationContext, Role
 from polyclinic.tenancy.door import HomeMoved, Intent, OrganizationTransaction
@@ -75,15 +80,39 @@ async def enter(request: AnyRequest, organization: str | None = None) -> Organiz
 
     Raises what sign-in raises, and `Forbidden` where the role lacks the route's right.
     """
-    context = await polyclinic(request).callers.context(
-        await signed_in(request),
-        header=organization or request.headers.get(ORGANIZATION_HEADER),
-        request_id=request_id(request),
-    )
+    parts = polyclinic(request)
+    proof = await signed_in(request)
+    named = organization or request.headers.get(ORGANIZATION_HEADER)
+    try:
+        context = await parts.callers.context(proof, header=named, request_id=request_id(request))
+    except OrganizationUnknown:
+        await _record_outsider(request, proof, named or proof.organization)
+        raise
     rights: Rights = request.route_handler.opt["rights"]
     if context.role not in rights.roles:
+        await _record_refusal(request, context, role=None)
         raise Forbidden(f"the role {context.role} may not do this")
     return context
+
+
+async def _record_outsider(request: AnyRequest, proof: SignedIn, named: str | None) -> None:
+    """Tell an organization that somebody tried to enter it who is no member."""
+    parts = polyclinic(request)
+    with contextlib.suppress(OrganizationUnknown):
+        organization_id = OrganizationId(UUID(named))
+        await parts.directory.route(organization_id)
+        user = await parts.callers.user(proof)
+        context = OrganizationContext(organization_id, user.id, Role.PATIENT, request_id(request))
+        await _record_refusal(request, context, role="outsider")
+
+
+async def _record_refusal(
+    request: AnyRequest, context: OrganizationContext, *, role: str | None
+) -> None:
+    operation = str(request.route_handler.operation_id)
+    await polyclinic(request).accesses.record(
+        context, Access(operation, "operation", outcome="refused", role=role)
+    )
 
 
 Work = Callable[[OrganizationTransaction], Awaitable[Answer]]

@@ -14,7 +14,6 @@ from collections.abc import Callable
 import structlog
 
 from polyclinic.core.errors import Fault
-from polyclinic.core.ids import OrganizationId
 from polyclinic.db.node import Node
 from polyclinic.db.sql_files import statement
 from polyclinic.tenancy.access import Access
@@ -83,9 +82,9 @@ def _settle(batch: list[_Waiting], settle: Callable[[asyncio.Future[None]], None
 
 
 def _row(context: OrganizationContext, access: Access) -> _Row:
-    organization_id: OrganizationId = context.organization_id
+    role = access.role or context.role.value
+    entity_ids = None if access.entity_ids is None else list(access.entity_ids)
     return (
-        organization_id, context.user_id, context.role.value, access.action, access.entity_type,
-        access.entity_id, None if access.entity_ids is None else list(access.entity_ids),
-        access.outcome, context.request_id,
+        context.organization_id, context.user_id, role, access.action, access.entity_type,
+        access.entity_id, entity_ids, access.outcome, context.request_id,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import gc
 import sys
 import time
 from array import array
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 import uvloop
@@ -97,8 +97,7 @@ class _Connection(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from polyclinic.bench.client import Shot
 from polyclinic.bench.errors import BenchFailed
-from polyclinic.bench.figures import Figure, Spread, ratios
+from polyclinic.bench.figures import Figure, Spread, Unit, ratios
 from polyclinic.bench.load import LoadGenerator, LoadRun
 from polyclinic.bench.pgbench import Pgbench, PgbenchRun
 
@@ -52,7 +52,8 @@ class Outcome:
     def rate(self, *, target: str = "", is_met: bool | None = None) -> Figure:
         """Requests a second beside pgbench's transactions."""
         return Figure(
-            name=self.contest.name,
+            group=self.contest.name,
+            name="rate",
             unit="requests/s",
             value=Spread.of(self.rates),
             limit=Spread.of(run.tps for run in self.limits),
@@ -65,7 +66,8 @@ class Outcome:
     def typical(self) -> Figure:
         """The median latency beside pgbench's mean, which is all that pgbench tells."""
         return Figure(
-            name=f"{self.contest.name}: p50",
+            group=self.contest.name,
+            name="p50",
             unit="ms",
             value=Spread.of(run.tally.p50_ms for run in self.loads),
             limit=Spread.of(run.mean_ms for run in self.limits),
@@ -76,7 +78,8 @@ class Outcome:
         """The latency that one request in a hundred exceeds."""
         value = Spread.of(run.tally.p99_ms for run in self.loads)
         return Figure(
-            name=f"{self.contest.name}: p99",
+            group=self.contest.name,
+            name="p99",
             unit="ms",
             value=value,
             target="" if below_ms is None else f"< {below_ms:g} ms",
@@ -85,19 +88,15 @@ class Outcome:
 
     def costs(self) -> list[Figure]:
         """Processor time for each request by process, and how busy the load client was."""
-        name = self.contest.name
-        parts = {
-            "API": [run.cost.api for run in self.loads],
-            "PostgreSQL": [run.cost.postgres for run in self.loads],
-            "load client": [run.cost.client for run in self.loads],
-        }
-        share = [run.client_share * 100 for run in self.loads]
+        parts: list[tuple[str, Unit, list[float]]] = [
+            ("CPU, API", "us", [run.cost.api for run in self.loads]),
+            ("CPU, PostgreSQL", "us", [run.cost.postgres for run in self.loads]),
+            ("CPU, client", "us", [run.cost.client for run in self.loads]),
+            ("client's core", "%", [run.client_share * 100 for run in self.loads]),
+        ]
         return [
-            *(
-                Figure(name=f"{name}: CPU, {part}", unit="us", value=Spread.of(values))
-                for part, values in parts.items()
-            ),
-            Figure(name=f"{name}: load client's core", unit="%", value=Spread.of(share)),
+            Figure(group=self.contest.name, name=name, unit=unit, value=Spread.of(values))
+            for name, unit, values in parts
         ]
 
 

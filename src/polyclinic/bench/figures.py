@@ -27,12 +27,13 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """One line: what was measured, beside its limit.
+    """One line: what was measured, beside its limit; `group` names the work that was done.
 
     `limit` is what `limit_of` reached with the same work in the same rounds, `ratio` the median of
     the rounds' ratios; `target` in words, `is_met` None where there is none.
     """
 
+    group: str
     name: str
     unit: Unit
     value: Spread

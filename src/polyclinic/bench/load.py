@@ -79,7 +79,7 @@ class LoadGenerator:
         api, postgres = self._api_cpu_s(), self._postgres_cpu_s()
         tally = _run(job)
         if tally.failure:
-            raise BenchFailed(f"the API {tally.failure}")
+            raise BenchFailed(f"the load came to an end: {tally.failure}")
         us = 1e6 / tally.answered
         return LoadRun(
             tally,

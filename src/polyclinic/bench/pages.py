@@ -25,7 +25,7 @@ def measure_pages(tools: Tools, shard: Shard, hospital: Clinic, *, patients: int
         tools,
         [
             Contest(
-                f"page of {PAGE}, the first",
+                f"first page of {PAGE}",
                 [page_shot(hospital, limit=PAGE, before=None)],
                 f"SELECT * FROM patient_page({context}, {PAGE}, NULL);\n",
             ),
@@ -50,7 +50,8 @@ def _figures(outcome: Outcome) -> list[Figure]:
 def _compared(first: Outcome, deep: Outcome) -> Figure:
     ratio = ratios(deep.rates, first.rates)
     return Figure(
-        name="page far down, of the first page",
+        group=deep.contest.name,
+        name="of the first page",
         unit="requests/s",
         value=deep.rate().value,
         limit=first.rate().value,

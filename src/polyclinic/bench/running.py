@@ -150,12 +150,13 @@ def _memory(load: LoadGenerator) -> list[Figure]:
     rss, pss, uss = (Spread.of([value]) for value in found)
     return [
         Figure(
-            name="API process: memory, RSS",
+            group="memory of the API",
+            name="RSS",
             unit="MB",
             value=rss,
             target=f"< {MEMORY_MB} MB",
             is_met=found.rss < MEMORY_MB,
         ),
-        Figure(name="API process: memory, PSS", unit="MB", value=pss),
-        Figure(name="API process: memory, USS", unit="MB", value=uss),
+        Figure(group="memory of the API", name="PSS", unit="MB", value=pss),
+        Figure(group="memory of the API", name="USS", unit="MB", value=uss),
     ]

@@ -2,22 +2,27 @@
 
 import signal
 from collections.abc import Callable
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.progress import Progress
+from rich.table import Table
 
+from polyclinic.bench.contests import CONNECTIONS
 from polyclinic.bench.datasets import Size
-from polyclinic.bench.figures import Figure, Spread
+from polyclinic.bench.figures import Figure, Unit
 from polyclinic.bench.running import Options, Part, Report, Watcher, run
 from polyclinic.cli.exit_codes import ExitCode
 from polyclinic.cli.options import AsJson
-from polyclinic.cli.output import err, out, print_json, print_table, progress_bar
+from polyclinic.cli.output import err, out, print_json, progress_bar
 from polyclinic.cli.serve import LIFELINE
 
-COLUMNS = ("measured", "Polyclinic", "limit", "ratio", "target", "met")
+NUMERIC = ("median", "range", "limit", "ratio")
 
 
 def bench(
@@ -77,41 +82,59 @@ def _watcher(bar: Progress) -> Watcher:
 
 
 def _show(report: Report, *, is_kept: bool) -> None:
-    for line in _heading(report):
-        out.print(line, highlight=False)
-    print_table("", COLUMNS, map(_row, report.figures), numeric=COLUMNS[1:4])
+    out.print(_heading(report), highlight=False)
+    out.print(_table(report.figures))
     if is_kept:
         out.print(f"The data is kept in {report.data_dir}", highlight=False)
 
 
-def _heading(report: Report) -> list[str]:
+def _heading(report: Report) -> Table:
+    """What the figures depend on."""
     here = report.surroundings
-    machine = f"{here.processor}, {here.cores} cores, load average {here.load_before} at the start"
-    shares = "API, PostgreSQL and load client share the cores; so do pgbench and PostgreSQL"
-    data = f"{report.patients:,} patients in {report.organizations} clinics (reads), as many again"
-    rounds = f"Medians of {report.rounds} rounds of {report.seconds:g} s each, interleaved"
-    return [
-        f"[bold]polyclinic {here.polyclinic}[/] ({here.commit or 'no commit'}), {here.python}, "
-        f"PostgreSQL {here.postgresql}",
-        f"{machine}. {shares}.",
-        f"{data} in one hospital (pages, search). One API worker; answers not compressed.",
-        f"{rounds}; least and greatest in brackets.",
-    ]
+    size = f"{report.patients:,} patients"
+    grid = Table.grid(padding=(0, 2))
+    for what, text in {
+        "version": f"polyclinic {here.polyclinic}, commit {here.commit or 'unknown'}",
+        "machine": f"{here.processor}, {here.cores} cores, load {here.load_before} before",
+        "runtime": f"{here.python}, PostgreSQL {here.postgresql}",
+        "reads": f"of {size} in {report.organizations} clinics",
+        "pages, search": f"of {size} in one hospital",
+        "load": f"one API worker, {CONNECTIONS} connections unless said, answers not compressed",
+        "limit": "pgbench: the same calls, as many clients; its mean latency beside our p50",
+        "": "search: the use case in process, without HTTP",
+        "cores": "shared by API, PostgreSQL and load client; by PostgreSQL and pgbench",
+        "figures": f"medians of {report.rounds} rounds of {report.seconds:g} s each, interleaved",
+    }.items():
+        grid.add_row(f"[bold]{what}[/]", text)
+    return grid
+
+
+def _table(figures: list[Figure]) -> Table:
+    """A section for each group of figures; at most 80 columns wide."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1))
+    for column in ("", *NUMERIC, "target"):
+        table.add_column(column, justify="right" if column in NUMERIC else "left")
+    for group, members in groupby(figures, key=lambda figure: figure.group):
+        table.add_section()
+        table.add_row(f"[bold]{group}[/]")
+        for figure in members:
+            table.add_row(*_row(figure))
+    return table
 
 
 def _row(figure: Figure) -> tuple[str, ...]:
-    met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[figure.is_met]
-    limit = "" if figure.limit is None else f"{_shown(figure.limit, figure)} {figure.limit_of}"
-    ratio = "" if figure.ratio is None else _spread(figure.ratio, ".2f")
-    return (figure.name, _shown(figure.value, figure), limit, ratio, figure.target, met)
+    shown = partial(_number, unit=figure.unit)
+    value, limit = figure.value, figure.limit
+    met = {True: " [green]met[/]", False: " [red]missed[/]", None: ""}[figure.is_met]
+    return (
+        f"  {figure.name}, {figure.unit}",
+        shown(value.median),
+        "" if value.low == value.high else f"{shown(value.low)}-{shown(value.high)}",
+        "" if limit is None else shown(limit.median),
+        "" if figure.ratio is None else f"{figure.ratio.median:.2f}",
+        figure.target + met,
+    )
 
 
-def _shown(spread: Spread, figure: Figure) -> str:
-    digits = ",.2f" if figure.unit == "ms" else ",.0f"
-    return f"{_spread(spread, digits)} {figure.unit}"
-
-
-def _spread(spread: Spread, digits: str) -> str:
-    if spread.low == spread.high:
-        return format(spread.median, digits)
-    return f"{spread.median:{digits}} ({spread.low:{digits}}-{spread.high:{digits}})"
+def _number(value: float, *, unit: Unit) -> str:
+    return f"{value:,.2f}" if unit == "ms" else f"{value:,.0f}"

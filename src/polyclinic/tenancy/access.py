@@ -16,6 +16,8 @@ class Access:
     entity_id: UUID | None = None
     entity_ids: tuple[UUID, ...] | None = None
     outcome: str = "done"
+    role: str | None = None
+    """Instead of the actor's: 'outsider' for somebody who has no role in the organization."""
 
 
 class AccessRecorder(Protocol):

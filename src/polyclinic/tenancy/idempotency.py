@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from polyclinic.core.errors import Refusal
 from polyclinic.core.keys import KeyRing
+from polyclinic.db.node import Node
 from polyclinic.tenancy.door import OrganizationTransaction
 
 _CLAIM = """
@@ -74,6 +75,12 @@ async def keep(
         context.organization_id, context.user_id, key,
         answer.status, ring.seal(text, bound_to=_bound(key)),
     )  # fmt: skip
+
+
+async def forget_old_keys(node: Node) -> None:
+    """Forget the keys that are older than a day, and the answers kept with them."""
+    async with node.connection() as connection:
+        await connection.execute("SELECT forget_old_idempotency_keys()")
 
 
 def _bound(key: str) -> bytes:
