@@ -9,13 +9,14 @@ import httpx
 
 from polyclinic.audit.group_commit import GroupCommit
 from polyclinic.audit.partitions import make_partitions
-from polyclinic.core.keys import KeyFile, KeyRing
+from polyclinic.core.keys import KeyRing
 from polyclinic.databases import Databases
 from polyclinic.db.listener import Listener
 from polyclinic.db.migrations import wanted_version
 from polyclinic.db.node import Node, NodeRole, PoolLimits
 from polyclinic.db.periodic import Periodic
 from polyclinic.db.roles import APP, AUDIT_WRITER
+from polyclinic.db.secret_files import KeyFile
 from polyclinic.identity.key_store import KeyStore
 from polyclinic.organizations.organization import finish_creating
 from polyclinic.organizations.organization import read as read_organization

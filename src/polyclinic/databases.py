@@ -5,9 +5,9 @@ import secrets
 from typing import Literal
 
 from polyclinic.core.errors import Fault
-from polyclinic.core.keys import SecretFile
 from polyclinic.db.embedded import EmbeddedServer
 from polyclinic.db.roles import APP
+from polyclinic.db.secret_files import SecretFile
 from polyclinic.settings import Settings
 
 Database = Literal["control", "shard"]

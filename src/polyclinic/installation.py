@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import psycopg
 
-from polyclinic.core.keys import KeyFile, KeyRing
+from polyclinic.core.keys import KeyRing
 from polyclinic.databases import EMBEDDED_NAMES, SHARD_REFERENCE, Database, Databases
 from polyclinic.db import migrations
 from polyclinic.db.embedded import EmbeddedServer
 from polyclinic.db.migrations import SchemaState
+from polyclinic.db.secret_files import KeyFile
 from polyclinic.settings import Settings, database_name
 
 REGION = "local"

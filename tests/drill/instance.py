@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import psutil  # type: ignore[import-untyped]
@@ -103,8 +104,15 @@ class Instance:
 
     @property
     def api(self) -> psutil.Process:
-        """The process that `up` started for the API: the server, or the parent of its workers."""
-        return wait_until(self._find_api, "an API process")  # type: ignore[no-any-return]
+        """Waits for it: the server itself, or the parent of its workers."""
+        return wait_until(self.find_api, "an API process")  # type: ignore[no-any-return]
+
+    def find_api(self) -> psutil.Process | None:
+        """The process that `up` started for the API, if it has."""
+        for child in self.up.children():
+            if f"api --port {self.port}" in _command_line(child):
+                return child
+        return None
 
     def workers(self) -> list[psutil.Process]:
         """The children of the API's parent that serve (`--workers` above one)."""
@@ -156,7 +164,7 @@ class Instance:
             data_dir=self.data_dir,
         )
         assert made.returncode == 0, made.stderr
-        return OrganizationId(__import__("uuid").UUID(made.stdout.strip()))
+        return OrganizationId(UUID(made.stdout.strip()))
 
     async def headers(self, organization: OrganizationId, role: Role) -> dict[str, str]:
         """The Authorization header of a member of this role, made a member now."""
@@ -188,12 +196,6 @@ class Instance:
             self.said = json.loads(self._file("out").read_text())
             return True
         return False
-
-    def _find_api(self) -> psutil.Process | None:
-        for child in self.up.children():
-            if f"api --port {self.port}" in _command_line(child):
-                return child
-        return None
 
     def _file(self, name: str) -> Path:
         return self.data_dir.with_name(f"{self.data_dir.name}.up.{name}")

@@ -106,7 +106,7 @@ class Load:
                 if registration.is_acknowledged:
                     self.reads.append(await _ask(client, "GET", registration.patient_id))
                 elif registration.told[-1].status == 0:
-                    await asyncio.sleep(0.05)  # refused connections come back at once
+                    await asyncio.sleep(0.2)  # refused connections come back at once
 
     async def _register(self, client: httpx.AsyncClient, registration: Registration) -> None:
         body = {"name": registration.name, "date_of_birth": "1990-01-02"}

@@ -1,6 +1,7 @@
 """Clinics with something in them, and the API's own description."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,11 @@ import httpx
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
-from polyclinic.api.application import create_litestar
+from polyclinic.api.application import create_http, create_litestar
 from polyclinic.api.requests import Rights
 from polyclinic.app import Polyclinic
 from polyclinic.organizations.organization import Organization
+from polyclinic.settings import Settings
 from polyclinic.tenancy.context import Role
 from tests.conftest import Api, FoundOrganization
 
@@ -147,3 +149,14 @@ async def pages(
         if cursor is None:
             return
         query["cursor"] = cursor
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of one more API process over the same databases, as these settings make it."""
+    parts = Polyclinic(settings)
+    app = create_http(parts)
+    async with parts.running():
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client

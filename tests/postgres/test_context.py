@@ -158,14 +158,16 @@ async def test_two_first_statements_at_once_lose_no_connection(
 ) -> None:
     limits = PoolLimits(size=2, max_wait_s=0.5)
     directory = Directory(parts.control, resolve_dsn=parts.databases.resolve, limits=limits)
-    node = (await directory.route(context.organization_id)).primary
-    with suppress(PolyclinicError, asyncpg.InterfaceError):
-        async with Door(directory, parts.control).transaction(context, Intent.READ) as transaction:
-            both = transaction.fetchval(CURRENT), transaction.fetchval(CURRENT)
-            await asyncio.gather(*both, return_exceptions=True)
-    async with node.connection(), node.connection():
-        pass
-    await directory.close()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(directory.close)
+        node = (await directory.route(context.organization_id)).primary
+        door = Door(directory, parts.control)
+        with suppress(PolyclinicError, asyncpg.InterfaceError):
+            async with door.transaction(context, Intent.READ) as transaction:
+                both = transaction.fetchval(CURRENT), transaction.fetchval(CURRENT)
+                await asyncio.gather(*both, return_exceptions=True)
+        async with node.connection(), node.connection():
+            pass
 
 
 async def test_a_transaction_in_a_transaction_is_refused(

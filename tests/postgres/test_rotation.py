@@ -9,9 +9,10 @@ import pytest
 from polyclinic import installation
 from polyclinic.app import Polyclinic
 from polyclinic.core.ids import OrganizationId, new_id
-from polyclinic.core.keys import KeyFile, KeyRing
+from polyclinic.core.keys import KeyRing
 from polyclinic.databases import Databases
 from polyclinic.db.embedded import EmbeddedServer
+from polyclinic.db.secret_files import KeyFile
 from polyclinic.identity import rotation
 from polyclinic.identity.discovery import KeyRingStale
 from polyclinic.organizations import organization as organizations

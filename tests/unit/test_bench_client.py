@@ -20,7 +20,7 @@ class Written(list[bytes]):
 @pytest.fixture
 async def load() -> _Load:
     shots = [Shot(b"first", b'"id":1'), Shot(b"second", b'"id":2')]
-    return _Load(Job(port=0, connections=1, warmup_s=0, seconds=0, shots=shots))
+    return _Load(Job(port=0, connections=1, warmup_s=0, seconds=9, is_repeated=False, shots=shots))
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ async def test_a_closed_connection_ends_the_load(load: _Load, connection: _Conne
     assert load.tally.failure == "the server closed a connection"
 
 
-async def test_each_request_is_sent_once_where_no_time_is_given(
+async def test_each_request_is_sent_once_where_nothing_is_repeated(
     load: _Load, connection: _Connection
 ) -> None:
     for _ in range(2):

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from polyclinic.core.keys import (
     InvalidKeyRing,
-    KeyFile,
     KeyRing,
     SealBroken,
-    SecretFile,
     UnknownKey,
 )
+from polyclinic.db.secret_files import KeyFile, SecretFile
 
 RING = KeyRing.generate(key_id="k1")
 PHONE = b"patient-1/phone"
@@ -230,7 +229,7 @@ def test_the_second_creator_gets_what_the_first_created(tmp_path: Path) -> None:
 RACER = """
 import sys
 from pathlib import Path
-from polyclinic.core.keys import KeyFile
+from polyclinic.db.secret_files import KeyFile
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(20):

@@ -487,7 +487,7 @@ def test_openers_that_race_get_the_key_that_was_made_first(
 ) -> None:
     first = DevIssuer.open(tmp_path, None)
     # The loser of the race looked before the winner's file was there.
-    monkeypatch.setattr("polyclinic.core.keys.SecretFile.read", lambda _: None)
+    monkeypatch.setattr("polyclinic.db.secret_files.SecretFile.read", lambda _: None)
     assert DevIssuer.open(tmp_path, None).public_jwks() == first.public_jwks()
 
 

@@ -30,7 +30,8 @@ class Shot(msgspec.Struct, frozen=True, array_like=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """`shots` in turn over `connections`, for `warmup_s` unseen and then `seconds` measured.
 
-    `seconds` 0, for one connection: each shot once, the first `unseen` not measured.
+    Not `is_repeated`: over one connection, each shot once, as many as `seconds` allow; the first
+    `unseen` are not measured.
     """
 
     port: int
@@ -38,6 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     warmup_s: float
     seconds: float
     unseen: int = 0
+    is_repeated: bool = True
     shots: list[Shot]
 
 
@@ -67,12 +69,12 @@ class _Load:
         self.finished = asyncio.get_running_loop().create_future()
         self._job = job
         self._next = 0
-        self.is_measuring = job.seconds == 0
+        self.is_measuring = not job.is_repeated
 
     def next_shot(self) -> Shot | None:
         shots = self._job.shots
         if self._next == len(shots):
-            if self._job.seconds == 0:
+            if not self._job.is_repeated:
                 self.end()
                 return None
             self._next = 0
@@ -147,11 +149,11 @@ async def _run(job: Job) -> Tally:
     load = _Load(job)
     for _ in range(job.connections):
         await loop.create_connection(lambda: _Connection(load), "127.0.0.1", job.port)
-    if job.seconds:
+    if job.is_repeated:
         await asyncio.wait([load.finished], timeout=job.warmup_s)
         load.is_measuring = True
     started, cpu = time.perf_counter(), time.process_time()
-    await asyncio.wait([load.finished], timeout=job.seconds or None)
+    await asyncio.wait([load.finished], timeout=job.seconds)
     load.tally.elapsed_s = time.perf_counter() - started
     load.tally.cpu_s = time.process_time() - cpu
     load.is_measuring = False

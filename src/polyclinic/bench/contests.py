@@ -90,7 +90,7 @@ class Outcome:
         """Processor time for each request by process, and how busy the load client was."""
         parts: list[tuple[str, Unit, list[float]]] = [
             ("CPU, API", "us", [run.cost.api for run in self.loads]),
-            ("CPU, PostgreSQL", "us", [run.cost.postgres for run in self.loads]),
+            ("CPU, server", "us", [run.cost.postgres for run in self.loads]),
             ("CPU, client", "us", [run.cost.client for run in self.loads]),
             ("client's core", "%", [run.client_share * 100 for run in self.loads]),
         ]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,10 +65,19 @@ class LoadGenerator:
             )
         )
 
-    def each_once(self, shots: list[Shot], *, unseen: int) -> LoadRun:
-        """`shots` one after another by one client, the first `unseen` to warm up."""
+    def each_once(self, shots: list[Shot], *, unseen: int, at_most_s: float) -> LoadRun:
+        """`shots` one after another by one client, the first `unseen` to warm up; as many as the
+        time allows."""
         return self._measured(
-            Job(port=self._port, connections=1, warmup_s=0, seconds=0, unseen=unseen, shots=shots)
+            Job(
+                port=self._port,
+                connections=1,
+                warmup_s=0,
+                seconds=at_most_s,
+                unseen=unseen,
+                is_repeated=False,
+                shots=shots,
+            )
         )
 
     def memory(self) -> Memory:
@@ -101,8 +111,9 @@ class LoadGenerator:
         ended = self._postmaster.cpu_times()
         total = ended.user + ended.system + ended.children_user + ended.children_system
         for child in self._postmaster.children():
-            times = child.cpu_times()
-            total += times.user + times.system
+            with suppress(psutil.NoSuchProcess):  # a pgbench's backends end after it
+                times = child.cpu_times()
+                total += times.user + times.system
         return float(total)
 
 

@@ -26,7 +26,7 @@ def measure_reads(tools: Tools, shard: Shard, clinics: list[Clinic]) -> list[Fig
         tools,
         [
             Contest("read a patient", shots, script),
-            Contest("read a patient, 1 connection", shots, script, connections=1),
+            Contest("read, 1 connection", shots, script, connections=1),
         ],
     )
     is_met = many.ratio().median >= LEAST_RATIO

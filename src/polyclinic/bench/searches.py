@@ -55,12 +55,13 @@ def measure_searches(
         _Kind(name, queries, below_ms, [], [])
         for name, queries, below_ms in _queries(shard, hospital)
     ]
+    at_most_s = 2 * tools.seconds
     for place in range(tools.rounds):
         for kind in kinds:
             tools.say(f"{kind.name}: round {place + 1} of {tools.rounds}")
             shots = [search_shot(hospital, text, name=name) for text, name in kind.queries]
-            kind.loads.append(tools.load.each_once(shots, unseen=WARMUP))
-            kind.limits.append(asyncio.run(_called(settings, hospital, kind.queries)))
+            kind.loads.append(tools.load.each_once(shots, unseen=WARMUP, at_most_s=at_most_s))
+            kind.limits.append(asyncio.run(_called(settings, hospital, kind.queries, at_most_s)))
     return [figure for kind in kinds for figure in _figures(kind)]
 
 
@@ -82,7 +83,9 @@ def _queries(shard: Shard, hospital: Clinic) -> list[tuple[str, list[Query], flo
     ]
 
 
-async def _called(settings: Settings, hospital: Clinic, queries: list[Query]) -> Percentiles:
+async def _called(
+    settings: Settings, hospital: Clinic, queries: list[Query], at_most_s: float
+) -> Percentiles:
     """The use case without HTTP and sign-in."""
     context = OrganizationContext(
         OrganizationId(hospital.id), UserId(new_id()), Role.DOCTOR, "bench"
@@ -90,8 +93,11 @@ async def _called(settings: Settings, hospital: Clinic, queries: list[Query]) ->
     taken = []
     async with Polyclinic(settings).open() as parts:
         country = await parts.country(context)
+        until = perf_counter() + at_most_s
         for text, _ in queries:
             started = perf_counter()
+            if started > until:
+                break
             await reading.search(
                 parts.door,
                 parts.keys.ring,

@@ -99,10 +99,10 @@ def _heading(report: Report) -> Table:
         "runtime": f"{here.python}, PostgreSQL {here.postgresql}",
         "reads": f"of {size} in {report.organizations} clinics",
         "pages, search": f"of {size} in one hospital",
-        "load": f"one API worker, {CONNECTIONS} connections unless said, answers not compressed",
-        "limit": "pgbench: the same calls, as many clients; its mean latency beside our p50",
+        "load": f"one API worker, {CONNECTIONS} connections unless said, not compressed",
+        "limit": "pgbench, same calls and clients; its mean latency beside our p50",
         "": "search: the use case in process, without HTTP",
-        "cores": "shared by API, PostgreSQL and load client; by PostgreSQL and pgbench",
+        "cores": "shared by API, PostgreSQL, client; by pgbench, PostgreSQL",
         "figures": f"medians of {report.rounds} rounds of {report.seconds:g} s each, interleaved",
     }.items():
         grid.add_row(f"[bold]{what}[/]", text)

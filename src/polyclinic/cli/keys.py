@@ -5,8 +5,9 @@ import typer
 
 from polyclinic.cli.options import AsJson, DataDir, settings_for
 from polyclinic.cli.output import print_json, print_table, progress_bar
-from polyclinic.core.keys import KeyFile, KeyRing
+from polyclinic.core.keys import KeyRing
 from polyclinic.databases import Databases
+from polyclinic.db.secret_files import KeyFile
 from polyclinic.identity import rotation
 from polyclinic.settings import Settings
 

@@ -10,16 +10,13 @@ Invariants, and what keeps them:
 - No patient data in the log: neither statements, parameters nor messages of failing statements.
 """
 
-import fcntl
 import os
-import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -27,7 +24,13 @@ from urllib.parse import quote
 
 import psutil  # type: ignore[import-untyped]
 
-from polyclinic.core.errors import Conflict, Fault, Refusal
+from polyclinic.core.errors import Fault, Refusal
+from polyclinic.db.postmaster import (
+    AlreadyRunning,
+    DirectoryLock,
+    PidFile,
+    wait_until_gone,
+)
 from polyclinic.db.postgres_user import (
     ForeignDirectory,
     ServerUser,
@@ -35,39 +38,13 @@ from polyclinic.db.postgres_user import (
     programs,
     socket_directory,
 )
+from polyclinic.db.server_settings import ServerSettings
+
+__all__ = ["AlreadyRunning", "EmbeddedServer", "NotRunning", "ServerSettings", "StartFailed"]
 
 _SETTINGS_FILE = "polyclinic.conf"
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _POLL_S = 0.01
-
-_DEFAULTS: Mapping[str, str] = {
-    "listen_addresses": "",
-    "unix_socket_permissions": "0700",
-    "fsync": "on",
-    "full_page_writes": "on",
-    "synchronous_commit": "on",
-    "wal_level": "logical",
-    "max_wal_senders": "16",
-    "max_replication_slots": "16",
-    "min_wal_size": "128MB",
-    "max_wal_size": "1GB",
-    # A replica that is gone for good must not fill the disk; it is made anew instead.
-    "max_slot_wal_keep_size": "4GB",
-    "shared_preload_libraries": "pg_stat_statements",
-    # Statements are kept with their constants replaced; utility statements would keep theirs.
-    "pg_stat_statements.track_utility": "off",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_line_prefix": "%m [%p] %q%u@%d ",
-    "log_statement": "none",
-    "log_error_verbosity": "terse",
-    "log_min_error_statement": "panic",
-    "log_parameter_max_length": "0",
-    "log_parameter_max_length_on_error": "0",
-    # An ERROR goes to its client. Its message quotes input ('invalid input syntax for type
-    # integer: "..."'), so it stays out of the log; LOG, FATAL and PANIC remain.
-    "log_min_messages": "log",
-}
 
 # The sync (0.1 s) is not skipped: later checkpoints would not flush files that only initdb wrote.
 _INITDB_OPTIONS = (
@@ -85,19 +62,6 @@ _INITDB_OPTIONS = (
 )
 
 
-class AlreadyRunning(Conflict):
-    """Another process supervises the server of this directory; `pid` is that process."""
-
-    code = "already-running"
-
-    def __init__(self, directory: Path, pid: int | None) -> None:
-        super().__init__(
-            f"Process {pid or '(unknown)'} already runs the server in {directory}. "
-            f"Stop it first, or use another data directory."
-        )
-        self.pid = pid
-
-
 class NotRunning(Fault):
     """No server runs in this directory."""
 
@@ -108,109 +72,6 @@ class StartFailed(Fault):
     """The server did not come up; the message ends with the last lines of its log."""
 
     code = "start-failed"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """What differs between nodes. `port` only names the socket file; `extra` wins over all."""
-
-    shared_buffers_mib: int = 128
-    max_connections: int = 100
-    port: int = 5432
-    extra: Mapping[str, str] = field(default_factory=dict)
-
-    def render(self, socket: Path) -> str:
-        """The text of a PostgreSQL configuration file."""
-        settings = {
-            **_DEFAULTS,
-            "shared_buffers": f"{self.shared_buffers_mib}MB",
-            "max_connections": str(self.max_connections),
-            "port": str(self.port),
-            "unix_socket_directories": _quote_list_item(socket),
-            **self.extra,
-        }
-        lines = [_render_setting(name, value) for name, value in settings.items()]
-        return "\n".join(["# Rewritten at each start. Use ALTER SYSTEM for your own.", *lines, ""])
-
-
-def _render_setting(name: str, value: str) -> str:
-    if not re.fullmatch(r"[a-z_][a-z0-9_.]*", name) or "\n" in value:
-        raise Refusal(f"Not a PostgreSQL setting: {name!r}")
-    quoted = value.replace("\\", "\\\\").replace("'", "''")
-    return f"{name} = '{quoted}'"
-
-
-def _quote_list_item(path: Path) -> str:
-    return '"' + str(path).replace('"', '""') + '"'
-
-
-@dataclass(frozen=True, slots=True)
-class _PidFile:
-    """`postmaster.pid`: the line numbers are PostgreSQL's (miscadmin.h); it is written in steps."""
-
-    pid: int
-    port: int
-    socket_directory: str
-    status: str
-
-    @classmethod
-    def read(cls, data: Path) -> Self | None:
-        try:
-            lines = (data / "postmaster.pid").read_text().splitlines()
-            lines += [""] * (8 - len(lines))
-            return cls(int(lines[0]), int(lines[3] or 0), lines[4].strip(), lines[7].strip())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            return None
-
-
-class _DirectoryLock:
-    """An flock on a file that names its holder. The descriptor is not inherited by programs."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    @property
-    def is_held(self) -> bool:
-        return self._descriptor is not None
-
-    def acquire(self) -> None:
-        """Take the lock or raise `AlreadyRunning`; harmless when held."""
-        if self.is_held:
-            return
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).strip()
-            os.close(descriptor)
-            pid = int(holder) if holder.isdigit() else None
-            raise AlreadyRunning(self._path.parent, pid) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def _wait_until_gone(processes: list[psutil.Process], *, timeout_s: float) -> list[psutil.Process]:
-    """Those that still live at the end. A zombie is gone: it holds no file and no memory, and some
-    init processes take seconds to collect it (`psutil.wait_procs` would wait for that)."""
-    deadline = time.monotonic() + timeout_s
-    while (alive := [process for process in processes if _is_alive(process)]) and (
-        time.monotonic() < deadline
-    ):
-        time.sleep(_POLL_S)
-    return alive
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    with suppress(psutil.Error):
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    return False
 
 
 @contextmanager
@@ -240,7 +101,7 @@ class EmbeddedServer:
         self.settings = settings or ServerSettings()
         self.log = self.directory / "postgres.log"
         self._data = self.directory / "data"
-        self._lock = _DirectoryLock(self.directory / ".lock")
+        self._lock = DirectoryLock(self.directory / ".lock")
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -249,7 +110,7 @@ class EmbeddedServer:
         server = cls(directory)
         advice = f"No server runs in {server.directory}. Start it with: polyclinic up"
         try:
-            file = _PidFile.read(server._data)
+            file = PidFile.read(server._data)
         except PermissionError:
             raise NotRunning(f"{server._data} is another user's; run this as that one.") from None
         if file is None or file.status != "ready" or not server.is_running():
@@ -279,7 +140,7 @@ class EmbeddedServer:
 
     def dsn(self, database: str = "postgres", *, user: str = "postgres") -> str:
         """A URL that asyncpg, psycopg and libpq understand; the same from start to start."""
-        file = _PidFile.read(self._data)
+        file = PidFile.read(self._data)
         if file is not None and file.socket_directory:
             host, port = file.socket_directory, file.port
         else:
@@ -331,7 +192,7 @@ class EmbeddedServer:
             for process in processes:  # ascending ids: the postmaster before what it would restart
                 with suppress(psutil.Error):
                     process.kill()
-            _wait_until_gone(processes, timeout_s=5)
+            wait_until_gone(processes, timeout_s=5)
         self._reap()
 
     def remove(self) -> None:
@@ -432,7 +293,7 @@ class EmbeddedServer:
         """
         if not (self._data / "postmaster.pid").exists():
             return
-        if alive := _wait_until_gone(self._family(), timeout_s=deadline - time.monotonic()):
+        if alive := wait_until_gone(self._family(), timeout_s=deadline - time.monotonic()):
             pids = ", ".join(str(process.pid) for process in alive)
             raise StartFailed(
                 f"Processes of a killed server still work in {self._data}: {pids}. They end with "
@@ -441,10 +302,10 @@ class EmbeddedServer:
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def _wait_for_shutdown_under_way(self, deadline: float) -> None:
-        file = _PidFile.read(self._data)
+        file = PidFile.read(self._data)
         process = self._postmaster()
         if file is not None and process is not None and file.status == "stopping":
-            _wait_until_gone([process], timeout_s=deadline - time.monotonic())
+            wait_until_gone([process], timeout_s=deadline - time.monotonic())
 
     def _wait_until_ready(self, deadline: float) -> None:
         while not self._is_ready():
@@ -465,7 +326,7 @@ class EmbeddedServer:
         self._lock.release()
 
     def _is_ready(self) -> bool:
-        file = _PidFile.read(self._data)
+        file = PidFile.read(self._data)
         return file is not None and file.status == "ready" and self.is_running()
 
     def _tail(self) -> str:
@@ -476,7 +337,7 @@ class EmbeddedServer:
 
     def _postmaster(self) -> psutil.Process | None:
         self._reap()
-        file = _PidFile.read(self._data)
+        file = PidFile.read(self._data)
         if file is None:
             return None
         with suppress(psutil.Error):
@@ -507,7 +368,7 @@ class EmbeddedServer:
             return True
         with suppress(psutil.NoSuchProcess):
             process.send_signal(order)
-        return not _wait_until_gone([process], timeout_s=patience_s)
+        return not wait_until_gone([process], timeout_s=patience_s)
 
     def _reap(self) -> None:
         if self._process is not None and self._process.poll() is not None:

@@ -15,7 +15,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from polyclinic.core.errors import Fault
-from polyclinic.core.keys import SecretFile
+from polyclinic.db.secret_files import SecretFile
 from polyclinic.tenancy.signin.errors import DevIssuerForbidden
 from polyclinic.tenancy.signin.issuer import IssuerSettings
 from polyclinic.tenancy.signin.jwks import StaticKeys
