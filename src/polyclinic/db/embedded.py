@@ -25,18 +25,18 @@ from urllib.parse import quote
 import psutil  # type: ignore[import-untyped]
 
 from polyclinic.core.errors import Fault, Refusal
-from polyclinic.db.postmaster import (
-    AlreadyRunning,
-    DirectoryLock,
-    PidFile,
-    wait_until_gone,
-)
 from polyclinic.db.postgres_user import (
     ForeignDirectory,
     ServerUser,
     place_data,
     programs,
     socket_directory,
+)
+from polyclinic.db.postmaster import (
+    AlreadyRunning,
+    DirectoryLock,
+    PidFile,
+    wait_until_gone,
 )
 from polyclinic.db.server_settings import ServerSettings
 
