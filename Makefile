@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help up install test lint types unit format lock clean
+.PHONY: help up install test lint types unit schema format lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ types: install
 
 unit: install
 	$(BIN)/pytest -n auto
+
+schema: install  ## write schema.sql anew from the migrations
+	$(BIN)/python -m tests.postgres.schema_dump
 
 format: install  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix src tests

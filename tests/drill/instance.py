@@ -105,7 +105,7 @@ class Instance:
     @property
     def api(self) -> psutil.Process:
         """Waits for it: the server itself, or the parent of its workers."""
-        return wait_until(self.find_api, "an API process")  # type: ignore[no-any-return]
+        return wait_until(self.find_api, "an API process")
 
     def find_api(self) -> psutil.Process | None:
         """The process that `up` started for the API, if it has."""

@@ -3,7 +3,7 @@
 import json
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,12 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 
 @pytest.fixture
-async def seeded(instance: Instance) -> AsyncIterator[OrganizationId]:
+async def seeded(instance: Instance) -> OrganizationId:
     async with Polyclinic(instance.settings).open() as parts:
         summary = await seed(
             parts, patients=SEEDED, organizations=1, seed=1, on_progress=lambda _: None
         )
-    yield summary.organizations[0]
+    return summary.organizations[0]
 
 
 def launched(instance: Instance, *arguments: str) -> subprocess.Popen[bytes]:
@@ -91,8 +91,8 @@ def last_person_held(instance: Instance) -> Iterator[None]:
     """The rotation's last batch of people waits for a lock."""
     with psycopg.connect(Databases(instance.settings).admin("shard")) as connection:
         connection.execute(
-            "SELECT FROM patient_persons WHERE id = (SELECT id FROM patient_persons ORDER BY id DESC LIMIT 1) "
-            "FOR UPDATE"
+            "SELECT FROM patient_persons "
+            "WHERE id = (SELECT id FROM patient_persons ORDER BY id DESC LIMIT 1) FOR UPDATE"
         )
         yield
 

@@ -140,11 +140,12 @@ def test_told_to_stop_while_it_starts_it_leaves_no_process(instance: Instance, s
 def require_no_open_transaction(instance: Instance) -> None:
     """The killed process's sessions have ended, with what they had begun."""
     wait_until(
-        lambda: not instance.query(
-            "shard",
-            "SELECT pid FROM pg_stat_activity WHERE application_name = 'polyclinic' "
-            "AND xact_start < now() - interval '1 second' AND pid <> pg_backend_pid()",
+        lambda: (
+            not instance.query(
+                "shard",
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'polyclinic' "
+                "AND xact_start < now() - interval '1 second' AND pid <> pg_backend_pid()",
+            )
         ),
         "no transaction left open",
     )
-

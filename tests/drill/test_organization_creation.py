@@ -8,6 +8,7 @@ import pytest
 
 from polyclinic.app import Polyclinic
 from polyclinic.core.ids import OrganizationId
+from polyclinic.db.sql_files import statement
 from polyclinic.organizations import organization as creating
 from polyclinic.settings import Settings
 from polyclinic.shards.directory import OrganizationUnknown
@@ -45,7 +46,6 @@ async def post(
 
 async def cut_off_at(step: str, api: Api, headers: dict[str, str], key: str) -> None:
     """A POST that ends where this statement would come."""
-    statement = creating.statement
 
     def crashing(package: str, name: str) -> str:
         if name == step:
@@ -141,10 +141,10 @@ def require_whole(database: Instance, organization: str) -> None:
     """In both databases once, active, writable, and its creation recorded once."""
     own = "WHERE organization_id = %s"
     assert state_of(database, UUID(organization)) == "active"
-    for kind, statement, expected in (
+    for kind, query, expected in (
         ("control", "SELECT name FROM organization_summary", "Cut Off"),
         ("shard", "SELECT name FROM organizations", "Cut Off"),
         ("shard", "SELECT epoch FROM tenant_fence", 1),
         ("control", "SELECT action FROM audit_log", "organization.create"),
     ):
-        assert database.query(kind, f"{statement} {own}", organization) == [(expected,)]  # type: ignore[arg-type]
+        assert database.query(kind, f"{query} {own}", organization) == [(expected,)]  # type: ignore[arg-type]

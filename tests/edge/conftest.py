@@ -10,7 +10,7 @@ import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from polyclinic.api.application import create_http, create_litestar
-from polyclinic.api.requests import Rights
+from polyclinic.api.operations import Rights
 from polyclinic.app import Polyclinic
 from polyclinic.organizations.organization import Organization
 from polyclinic.settings import Settings

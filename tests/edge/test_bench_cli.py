@@ -52,10 +52,10 @@ def test_every_target_has_a_figure(report: dict[str, object]) -> None:
         ("read a patient", "rate"),
         ("read a patient", "p99"),
         ("first page of 50", "rate"),
-        ("page of 50, 150 rows down", "rate"),
-        ("page of 50, 150 rows down", "of the first page"),
-        ("search by a beginning, 1 client", "p99"),
-        ("search with a slip, 1 client", "p99"),
+        ("page 150 rows down", "rate"),
+        ("page 150 rows down", "to the first"),
+        ("search by a beginning", "p99"),
+        ("search with a slip", "p99"),
         ("memory of the API", "RSS"),
     }
 
@@ -68,7 +68,7 @@ def test_what_the_figures_depend_on_is_told(report: dict[str, object]) -> None:
 
 
 def test_misspelt_names_are_found(report: dict[str, object]) -> None:
-    found = figures(report)["search with a slip, 1 client", "found on page 1"]["value"]
+    found = figures(report)["search with a slip", "found on page 1"]["value"]
     assert isinstance(found, dict)
     assert found["median"] > 80
 
@@ -95,7 +95,7 @@ def test_nothing_is_left_running(report: dict[str, object], directory: Path) -> 
 def test_other_parameters_are_refused(report: dict[str, object], directory: Path) -> None:
     done = bench("--patients", "301", "--data-dir", directory)
     assert done.returncode == 3
-    assert "other parameters" in done.stderr.replace("\n", " ")
+    assert "data of other parameters" in " ".join(done.stderr.split())
 
 
 def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:

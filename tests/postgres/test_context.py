@@ -242,6 +242,24 @@ async def test_a_cut_off_statements_answer_reaches_nobody_else(
     await asyncio.gather(*(asked(number) for number in range(200)))
 
 
+async def test_a_cancelled_statements_connection_is_discarded(
+    open_node: OpenNode, as_admin: Connect
+) -> None:
+    node, admin = open_node(size=1, statement_timeout_s=60), as_admin("shard")
+    admin.autocommit = True
+    await node.open()
+    before = await node.fetchrow("SELECT pg_backend_pid()")
+    assert before is not None
+    task = asyncio.create_task(node.fetchrow("SELECT pg_sleep(60)"))
+    running = "SELECT FROM pg_stat_activity WHERE pid = %s AND query = 'SELECT pg_sleep(60)'"
+    while not admin.execute(running, [before[0]]).rowcount:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await node.fetchrow("SELECT pg_backend_pid()") != before
+
+
 async def test_a_cut_off_transaction_leaves_no_context_and_no_lock(
     narrow: Door, context: OrganizationContext
 ) -> None:

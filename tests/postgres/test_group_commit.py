@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from polyclinic.audit.group_commit import GroupCommit, NotRecorded
-from polyclinic.core.ids import new_id
+from polyclinic.core.ids import OrganizationId, new_id
 from polyclinic.databases import Databases
 from polyclinic.db.node import Node, NodeRole, PoolLimits
 from polyclinic.db.roles import AUDIT_WRITER
@@ -73,7 +73,7 @@ async def test_a_batch_mixes_organizations_and_keeps_each_records_own(
     group: GroupCommit, context: OrganizationContext, watching: asyncpg.Connection
 ) -> None:
     contexts = [
-        replace(context, organization_id=new_id(), request_id=f"r{number}")
+        replace(context, organization_id=OrganizationId(new_id()), request_id=f"r{number}")
         for number in range(20)
     ]
     patients = [new_id() for _ in contexts]
@@ -218,7 +218,8 @@ async def until_blocked(watching: asyncpg.Connection) -> None:
     """A session waits for the lock that `watching` holds."""
     async with asyncio.timeout(10):
         while not await watching.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity "
-            "WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+            # Not pg_stat_activity: a transaction sees one state of that.
+            "SELECT EXISTS (SELECT FROM pg_locks "
+            "WHERE relation = 'audit_log'::regclass AND NOT granted)"
         ):
             await asyncio.sleep(0.01)

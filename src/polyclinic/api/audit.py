@@ -7,8 +7,9 @@ from uuid import UUID
 from litestar import get
 from litestar.params import FromQuery, QueryParameter
 
+from polyclinic.api.operations import operation
 from polyclinic.api.pages import Page
-from polyclinic.api.requests import AnyRequest, Cursor, Limit, allow, enter, polyclinic
+from polyclinic.api.requests import AnyRequest, Cursor, Limit, enter, polyclinic
 from polyclinic.audit.log import AuditEntry, AuditFilter, read_log
 from polyclinic.core.errors import Invalid
 from polyclinic.core.pages import DEFAULT_LIMIT
@@ -20,10 +21,13 @@ Instant = Annotated[datetime | None, QueryParameter(description="RFC 3339, with 
 
 @get(
     "/v1/audit",
-    operation_id="readAudit",
-    summary="Read the audit log",
-    tags=["Audit"],
-    opt=allow(Role.ADMIN, Role.SUPERADMIN, intent=Intent.WRITE),
+    **operation(
+        "readAudit",
+        "Read the audit log",
+        "Audit",
+        roles=(Role.ADMIN, Role.SUPERADMIN),
+        intent=Intent.WRITE,
+    ),
 )
 async def read_audit(
     request: AnyRequest,

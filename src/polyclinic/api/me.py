@@ -5,6 +5,7 @@ from uuid import UUID
 import msgspec
 from litestar import get
 
+from polyclinic.api.operations import operation
 from polyclinic.api.requests import AnyRequest, polyclinic, signed_in
 
 
@@ -27,7 +28,7 @@ class Me(msgspec.Struct, frozen=True):
     memberships: list[MyMembership]
 
 
-@get("/v1/me", operation_id="readMe", summary="Who am I", tags=["Me"])
+@get("/v1/me", **operation("readMe", "Who am I", "Me"))
 async def read_me(request: AnyRequest) -> Me:
     """You, and the organizations in which you have a role."""
     callers = polyclinic(request).callers

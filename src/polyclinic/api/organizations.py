@@ -7,6 +7,7 @@ import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
+from polyclinic.api.operations import operation
 from polyclinic.api.pages import Page
 from polyclinic.api.problems import PreconditionMissing
 from polyclinic.api.requests import (
@@ -15,7 +16,6 @@ from polyclinic.api.requests import (
     IdempotencyKey,
     IfMatch,
     Limit,
-    allow,
     change_once,
     created,
     enter,
@@ -43,10 +43,7 @@ ORGANIZATION_PATH = "/v1/organizations"
 
 
 @post(
-    ORGANIZATION_PATH,
-    operation_id="createOrganization",
-    summary="Create an organization",
-    tags=["Organizations"],
+    ORGANIZATION_PATH, **operation("createOrganization", "Create an organization", "Organizations")
 )
 async def create_organization(
     request: AnyRequest, data: JSONBody[CreateOrganization], idempotency_key: IdempotencyKey = None
@@ -56,23 +53,20 @@ async def create_organization(
     user = await parts.callers.user(await signed_in(request))
     if not user.is_superadmin:
         raise Forbidden("only a superadmin creates organizations")
-    made = await organization.create(
+    made, is_new = await organization.create_once(
         parts.door,
         data,
         organization.organization_id_for(user.id, idempotency_key),
         user_id=user.id,
         request_id=request_id(request),
     )
-    answer = created(made, f"{ORGANIZATION_PATH}/{made.id}")
-    return json_response(answer.body, status=201, headers={"location": answer.location or ""})
+    headers = {"location": f"{ORGANIZATION_PATH}/{made.id}"}
+    if not is_new:
+        headers["idempotent-replayed"] = "true"
+    return json_response(msgspec.json.encode(made), status=201, headers=headers)
 
 
-@get(
-    ORGANIZATION_PATH,
-    operation_id="listOrganizations",
-    summary="List organizations",
-    tags=["Organizations"],
-)
+@get(ORGANIZATION_PATH, **operation("listOrganizations", "List organizations", "Organizations"))
 async def list_organizations(
     request: AnyRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[Organization]:
@@ -89,10 +83,7 @@ async def list_organizations(
 
 @get(
     ORGANIZATION_PATH + "/{organization_id:uuid}",
-    operation_id="readOrganization",
-    summary="Read an organization",
-    tags=["Organizations"],
-    opt=allow(*EVERYONE, intent=Intent.READ),
+    **operation("readOrganization", "Read an organization", "Organizations", roles=EVERYONE),
 )
 async def read_organization(request: AnyRequest, organization_id: FromPath[UUID]) -> Organization:
     """One organization that you are a member of."""
@@ -102,10 +93,9 @@ async def read_organization(request: AnyRequest, organization_id: FromPath[UUID]
 
 @post(
     ORGANIZATION_PATH + "/{organization_id:uuid}/branches",
-    operation_id="createBranch",
-    summary="Add a branch",
-    tags=["Organizations"],
-    opt=allow(*MANAGERS, intent=Intent.WRITE),
+    **operation(
+        "createBranch", "Add a branch", "Organizations", roles=MANAGERS, intent=Intent.WRITE
+    ),
 )
 async def create_branch(
     request: AnyRequest,
@@ -125,10 +115,7 @@ async def create_branch(
 
 @get(
     ORGANIZATION_PATH + "/{organization_id:uuid}/branches",
-    operation_id="listBranches",
-    summary="List branches",
-    tags=["Organizations"],
-    opt=allow(*EVERYONE, intent=Intent.READ),
+    **operation("listBranches", "List branches", "Organizations", roles=EVERYONE),
 )
 async def list_branches(
     request: AnyRequest,
@@ -144,10 +131,13 @@ async def list_branches(
 
 @post(
     "/v1/practitioners",
-    operation_id="createPractitioner",
-    summary="Add a practitioner",
-    tags=["Practitioners"],
-    opt=allow(*MANAGERS, intent=Intent.WRITE),
+    **operation(
+        "createPractitioner",
+        "Add a practitioner",
+        "Practitioners",
+        roles=MANAGERS,
+        intent=Intent.WRITE,
+    ),
 )
 async def create_practitioner(
     request: AnyRequest, data: JSONBody[CreatePractitioner], idempotency_key: IdempotencyKey = None
@@ -164,10 +154,7 @@ async def create_practitioner(
 
 @get(
     "/v1/practitioners",
-    operation_id="listPractitioners",
-    summary="List practitioners",
-    tags=["Practitioners"],
-    opt=allow(*EVERYONE, intent=Intent.READ),
+    **operation("listPractitioners", "List practitioners", "Practitioners", roles=EVERYONE),
 )
 async def list_practitioners(
     request: AnyRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
@@ -180,10 +167,7 @@ async def list_practitioners(
 
 @get(
     "/v1/practitioners/{practitioner_id:uuid}",
-    operation_id="readPractitioner",
-    summary="Read a practitioner",
-    tags=["Practitioners"],
-    opt=allow(*EVERYONE, intent=Intent.READ),
+    **operation("readPractitioner", "Read a practitioner", "Practitioners", roles=EVERYONE),
 )
 async def read_practitioner(request: AnyRequest, practitioner_id: FromPath[UUID]) -> Practitioner:
     """One practitioner."""
@@ -193,10 +177,7 @@ async def read_practitioner(request: AnyRequest, practitioner_id: FromPath[UUID]
 
 @post(
     "/v1/members",
-    operation_id="addMember",
-    summary="Add a member",
-    tags=["Members"],
-    opt=allow(*MANAGERS, intent=Intent.WRITE),
+    **operation("addMember", "Add a member", "Members", roles=MANAGERS, intent=Intent.WRITE),
 )
 async def add_member(
     request: AnyRequest, data: JSONBody[AddMember], idempotency_key: IdempotencyKey = None
@@ -213,13 +194,7 @@ async def add_member(
     return await change_once(request, context, idempotency_key, work, in_control=True)
 
 
-@get(
-    "/v1/members",
-    operation_id="listMembers",
-    summary="List members",
-    tags=["Members"],
-    opt=allow(*MANAGERS, intent=Intent.READ),
-)
+@get("/v1/members", **operation("listMembers", "List members", "Members", roles=MANAGERS))
 async def list_members(
     request: AnyRequest, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> Page[Member]:
@@ -231,10 +206,7 @@ async def list_members(
 
 @get(
     "/v1/members/{member_id:uuid}",
-    operation_id="readMember",
-    summary="Read a member",
-    tags=["Members"],
-    opt=allow(*MANAGERS, intent=Intent.READ),
+    **operation("readMember", "Read a member", "Members", roles=MANAGERS),
 )
 async def read_member(request: AnyRequest, member_id: FromPath[UUID]) -> Response[Member]:
     """One member."""
@@ -244,10 +216,7 @@ async def read_member(request: AnyRequest, member_id: FromPath[UUID]) -> Respons
 
 @patch(
     "/v1/members/{member_id:uuid}",
-    operation_id="changeMember",
-    summary="Change a member",
-    tags=["Members"],
-    opt=allow(*MANAGERS, intent=Intent.WRITE),
+    **operation("changeMember", "Change a member", "Members", roles=MANAGERS, intent=Intent.WRITE),
 )
 async def change_member(
     request: AnyRequest,
@@ -267,10 +236,7 @@ async def change_member(
 
 @delete(
     "/v1/members/{member_id:uuid}",
-    operation_id="removeMember",
-    summary="Remove a member",
-    tags=["Members"],
-    opt=allow(*MANAGERS, intent=Intent.WRITE),
+    **operation("removeMember", "Remove a member", "Members", roles=MANAGERS, intent=Intent.WRITE),
 )
 async def remove_member(request: AnyRequest, member_id: FromPath[UUID]) -> None:
     """End a membership; in force at once."""

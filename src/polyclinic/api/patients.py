@@ -1,5 +1,7 @@
 """`/v1/patients`: registration, reading, search, change, consent."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -7,15 +9,15 @@ from litestar import Response, delete, get, patch, post, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from polyclinic.api.operations import operation, problem
 from polyclinic.api.pages import Page
-from polyclinic.api.problems import PreconditionMissing, Problem
+from polyclinic.api.problems import PreconditionMissing
 from polyclinic.api.requests import (
     AnyRequest,
     Cursor,
     IdempotencyKey,
     IfMatch,
     Limit,
-    allow,
     change_once,
     enter,
     json_response,
@@ -26,9 +28,11 @@ from polyclinic.core.pages import DEFAULT_LIMIT
 from polyclinic.patients import consent, editing, reading
 from polyclinic.patients.consent import GiveConsent
 from polyclinic.patients.editing import ChangePatient, entity_tag
+from polyclinic.patients.errors import PatientNotFound
 from polyclinic.patients.profile import PatientItem, PatientView, encoded_view
 from polyclinic.patients.registration import Outcome, RegisterPatient, register
-from polyclinic.tenancy.context import Role
+from polyclinic.tenancy.access import Access
+from polyclinic.tenancy.context import OrganizationContext, Role
 from polyclinic.tenancy.door import Intent, OrganizationTransaction
 from polyclinic.tenancy.idempotency import Answer
 
@@ -37,20 +41,21 @@ EDITORS = (Role.ADMIN, Role.DOCTOR, Role.RECEPTIONIST)
 PATH = "/v1/patients"
 
 
-def _problem(description: str) -> ResponseSpec:
-    return ResponseSpec(Problem, generate_examples=False, description=description)
-
-
 @post(
     PATH,
-    operation_id="registerPatient",
-    summary="Register a patient",
-    tags=["Patients"],
-    opt=allow(*EDITORS, intent=Intent.WRITE),
-    responses={
-        200: ResponseSpec(PatientView, generate_examples=False, description="A patient already."),
-        409: _problem("Possibly known: decide, and send it again with `decision`."),
-    },
+    **operation(
+        "registerPatient",
+        "Register a patient",
+        "Patients",
+        roles=EDITORS,
+        intent=Intent.WRITE,
+        responses={
+            200: ResponseSpec(
+                PatientView, generate_examples=False, description="A patient already."
+            ),
+            409: problem("Possibly known: decide, and send it again with `decision`."),
+        },
+    ),
 )
 async def register_patient(
     request: AnyRequest, data: JSONBody[RegisterPatient], idempotency_key: IdempotencyKey = None
@@ -72,13 +77,7 @@ async def register_patient(
     return await change_once(request, context, idempotency_key, work)
 
 
-@get(
-    PATH,
-    operation_id="listPatients",
-    summary="List or search patients",
-    tags=["Patients"],
-    opt=allow(*READERS, intent=Intent.READ),
-)
+@get(PATH, **operation("listPatients", "List or search patients", "Patients", roles=READERS))
 async def list_patients(
     request: AnyRequest,
     text: Annotated[
@@ -114,11 +113,13 @@ async def list_patients(
 
 @get(
     PATH + "/{patient_id:uuid}",
-    operation_id="readPatient",
-    summary="Read a patient",
-    tags=["Patients"],
-    opt=allow(*READERS, intent=Intent.READ),
-    responses={304: ResponseSpec(None, description="Unchanged since `If-None-Match`.")},
+    **operation(
+        "readPatient",
+        "Read a patient",
+        "Patients",
+        roles=READERS,
+        responses={304: ResponseSpec(None, description="Unchanged since `If-None-Match`.")},
+    ),
 )
 async def read_patient(request: AnyRequest, patient_id: FromPath[UUID]) -> Response[PatientView]:
     """One patient; without consent `id`, `person_id`, `name` and `profile_shared` only."""
@@ -130,14 +131,17 @@ async def read_patient(request: AnyRequest, patient_id: FromPath[UUID]) -> Respo
 
 @patch(
     PATH + "/{patient_id:uuid}",
-    operation_id="changePatient",
-    summary="Change a patient",
-    tags=["Patients"],
-    opt=allow(*EDITORS, intent=Intent.WRITE),
-    responses={
-        412: _problem("Changed since it was read."),
-        428: _problem("`If-Match` is missing."),
-    },
+    **operation(
+        "changePatient",
+        "Change a patient",
+        "Patients",
+        roles=EDITORS,
+        intent=Intent.WRITE,
+        responses={
+            412: problem("Changed since it was read."),
+            428: problem("`If-Match` is missing."),
+        },
+    ),
 )
 async def change_patient(
     request: AnyRequest,
@@ -150,18 +154,16 @@ async def change_patient(
     parts = polyclinic(request)
     if if_match is None:
         raise PreconditionMissing
-    body = await editing.change(
-        parts.door, parts.keys, context, PatientId(patient_id), data, if_match=if_match
-    )
+    async with absence_recorded(request, context, "patient.change", patient_id):
+        body = await editing.change(
+            parts.door, parts.keys, context, PatientId(patient_id), data, if_match=if_match
+        )
     return tagged(request, body)
 
 
 @put(
     PATH + "/{patient_id:uuid}/consent",
-    operation_id="giveConsent",
-    summary="Give consent",
-    tags=["Patients"],
-    opt=allow(*EDITORS, intent=Intent.WRITE),
+    **operation("giveConsent", "Give consent", "Patients", roles=EDITORS, intent=Intent.WRITE),
 )
 async def give_consent(
     request: AnyRequest,
@@ -171,29 +173,51 @@ async def give_consent(
     """Record that the patient shares the portable profile with this organization."""
     context = await enter(request)
     parts = polyclinic(request)
-    row = await consent.give(parts.door, context, PatientId(patient_id), data or GiveConsent())
+    async with absence_recorded(request, context, "consent.given", patient_id):
+        row = await consent.give(parts.door, context, PatientId(patient_id), data or GiveConsent())
     return tagged(request, encoded_view(row, parts.keys))
 
 
 @delete(
     PATH + "/{patient_id:uuid}/consent",
-    operation_id="withdrawConsent",
-    summary="Withdraw consent",
-    tags=["Patients"],
-    opt=allow(*EDITORS, intent=Intent.WRITE),
+    **operation(
+        "withdrawConsent", "Withdraw consent", "Patients", roles=EDITORS, intent=Intent.WRITE
+    ),
 )
 async def withdraw_consent(request: AnyRequest, patient_id: FromPath[UUID]) -> None:
     """Record that the patient no longer shares it; every read shows the name alone at once."""
     context = await enter(request)
-    await consent.withdraw(polyclinic(request).door, context, PatientId(patient_id))
+    async with absence_recorded(request, context, "consent.withdrawn", patient_id):
+        await consent.withdraw(polyclinic(request).door, context, PatientId(patient_id))
+
+
+@asynccontextmanager
+async def absence_recorded(
+    request: AnyRequest, context: OrganizationContext, action: str, patient_id: UUID
+) -> AsyncIterator[None]:
+    """Record the attempt on a patient who is not here: the change's own record was undone."""
+    try:
+        yield
+    except PatientNotFound:
+        access = Access(action, "patient", patient_id, outcome="not-found")
+        await polyclinic(request).accesses.record(context, access)
+        raise
 
 
 def tagged(request: AnyRequest, body: bytes) -> Response[Any]:
     """The body with its ETag, or 304 where the caller has it."""
     tag = entity_tag(body)
-    if request.headers.get("if-none-match") == tag:
+    if is_known(tag, request.headers.get("if-none-match")):
         return Response(None, status_code=304, headers={"etag": tag})
     return json_response(body, headers={"etag": tag})
+
+
+def is_known(tag: str, if_none_match: str | None) -> bool:
+    """Whether a caller's If-None-Match names the tag; weak comparison (RFC 9110, 13.1.2)."""
+    if if_none_match is None:
+        return False
+    named = [part.strip().removeprefix("W/") for part in if_none_match.split(",")]
+    return tag in named or named == ["*"]
 
 
 handlers = [

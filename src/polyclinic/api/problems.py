@@ -1,5 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457); the one place that knows HTTP statuses."""
 
+import re
 import traceback
 from http import HTTPStatus
 from typing import Any
@@ -160,7 +161,22 @@ def _field_errors(extra: Any) -> list[dict[str, str]]:
     if not isinstance(extra, list):
         return []
     return [
-        {"field": str(item.get("key") or "body"), "message": str(item.get("message", ""))}
+        {"field": _field(item), "message": str(item.get("message", ""))}
         for item in extra
         if isinstance(item, dict)
     ]
+
+
+# Handlers may not call a parameter `query`, and a header's name is no identifier.
+_WRITTEN_AS = {"text": "query", "idempotency_key": "Idempotency-Key", "if_match": "If-Match"}
+_NAMED_FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
+
+
+def _field(item: dict[str, Any]) -> str:
+    """The path of the value at fault, as the caller writes it."""
+    key = str(item.get("key") or "data")
+    if item.get("source") in ("query", "header", "path"):
+        return _WRITTEN_AS.get(key, key)
+    parents = [] if key == "data" else [key]
+    named = _NAMED_FIELD.search(str(item.get("message", "")))
+    return ".".join([*parents, named.group(1)] if named else parents) or "body"

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -10,6 +9,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.params import HeaderParameter, QueryParameter
 
+from polyclinic.api.operations import Rights
 from polyclinic.core.errors import Forbidden
 from polyclinic.core.ids import OrganizationId
 from polyclinic.core.pages import DEFAULT_LIMIT, MAX_LIMIT
@@ -45,19 +45,6 @@ IdempotencyKey = Annotated[
     ),
 ]
 PAGE = DEFAULT_LIMIT
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """Which roles may use an operation; its `intent` routes it. Declared on each route."""
-
-    roles: frozenset[Role]
-    intent: Intent
-
-
-def allow(*roles: Role, intent: Intent) -> dict[str, Any]:
-    """The `opt` of a route that acts in one organization."""
-    return {"rights": Rights(frozenset(roles), intent)}
 
 
 def polyclinic(request: AnyRequest) -> "Polyclinic":

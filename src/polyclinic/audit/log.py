@@ -33,7 +33,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     entity_ids: list[UUID] | None
     outcome: str
     request_id: str
-    details: msgspec.Raw | None
+    details: dict[str, Any] | None
 
 
 class AuditPosition(msgspec.Struct, frozen=True, tag="audit"):
@@ -104,5 +104,5 @@ async def _entries(
 
 def _entry(row: asyncpg.Record) -> AuditEntry:
     details = row["details"]
-    fields = {**row, "details": None if details is None else msgspec.Raw(details.encode())}
+    fields = {**row, "details": None if details is None else msgspec.json.decode(details)}
     return AuditEntry(**fields)

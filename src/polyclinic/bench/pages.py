@@ -30,7 +30,7 @@ def measure_pages(tools: Tools, shard: Shard, hospital: Clinic, *, patients: int
                 f"SELECT * FROM patient_page({context}, {PAGE}, NULL);\n",
             ),
             Contest(
-                f"page of {PAGE}, {depth:,} rows down",
+                f"page {depth:,} rows down",
                 [page_shot(hospital, limit=PAGE, before=id_) for id_ in before],
                 f"\\set n random(1, {len(before)})\n"
                 f"SELECT * FROM patient_page({context}, {PAGE}, {one_of(before)});\n",
@@ -51,7 +51,7 @@ def _compared(first: Outcome, deep: Outcome) -> Figure:
     ratio = ratios(deep.rates, first.rates)
     return Figure(
         group=deep.contest.name,
-        name="of the first page",
+        name="to the first",
         unit="requests/s",
         value=deep.rate().value,
         limit=first.rate().value,

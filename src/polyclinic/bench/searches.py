@@ -71,12 +71,12 @@ def _queries(shard: Shard, hospital: Clinic) -> list[tuple[str, list[Query], flo
     random.shuffle(names)
     return [
         (
-            "search by a beginning, 1 client",
+            "search by a beginning",
             [Query(beginning(name, random), name) for name in names],
             PREFIX_P99_MS,
         ),
         (
-            "search with a slip, 1 client",
+            "search with a slip",
             [Query(misspelt(name, random), name) for name in names],
             FUZZY_P99_MS,
         ),

@@ -7,16 +7,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+import psutil  # type: ignore[import-untyped]
 import psycopg
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """The machine and the versions. `load_before` is the load average when the rounds began:
-    what others did on the machine at the same time."""
+    """The machine and the versions. `busy_before` is the share of the cores in percent
+    that others used while nothing of this measurement ran: from some 10 on, the API, one process
+    among many, gets less than its share and the ratios are too low."""
 
     processor: str
     cores: int
-    load_before: float
+    busy_before: float
     postgresql: str
     python: str
     polyclinic: str
@@ -29,7 +31,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             processor=_processor(),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
-            load_before=round(os.getloadavg()[0], 2),
+            busy_before=psutil.cpu_percent(interval=1),
             postgresql=str(server[0]) if server else "",
             python=f"{platform.python_implementation()} {platform.python_version()}",
             polyclinic=version("polyclinic"),

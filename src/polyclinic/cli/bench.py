@@ -95,13 +95,13 @@ def _heading(report: Report) -> Table:
     grid = Table.grid(padding=(0, 2))
     for what, text in {
         "version": f"polyclinic {here.polyclinic}, commit {here.commit or 'unknown'}",
-        "machine": f"{here.processor}, {here.cores} cores, load {here.load_before} before",
+        "machine": f"{here.processor}, {here.cores} cores, {here.busy_before:.0f} % busy before",
         "runtime": f"{here.python}, PostgreSQL {here.postgresql}",
         "reads": f"of {size} in {report.organizations} clinics",
         "pages, search": f"of {size} in one hospital",
         "load": f"one API worker, {CONNECTIONS} connections unless said, not compressed",
         "limit": "pgbench, same calls and clients; its mean latency beside our p50",
-        "": "search: the use case in process, without HTTP",
+        "": "search, one client: the use case in process, without HTTP",
         "cores": "shared by API, PostgreSQL, client; by pgbench, PostgreSQL",
         "figures": f"medians of {report.rounds} rounds of {report.seconds:g} s each, interleaved",
     }.items():
@@ -113,7 +113,9 @@ def _table(figures: list[Figure]) -> Table:
     """A section for each group of figures; at most 80 columns wide."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1))
     for column in ("", *NUMERIC, "target"):
-        table.add_column(column, justify="right" if column in NUMERIC else "left")
+        table.add_column(
+            column, justify="right" if column in NUMERIC else "left", no_wrap=column != "target"
+        )
     for group, members in groupby(figures, key=lambda figure: figure.group):
         table.add_section()
         table.add_row(f"[bold]{group}[/]")

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from polyclinic.core.errors import Forbidden
 from polyclinic.core.ids import BranchId, new_id
 from polyclinic.core.pages import read_cursor, write_cursor
 from polyclinic.db.sql_files import statement
@@ -48,8 +49,10 @@ class BranchPage:
 
 
 async def create(transaction: OrganizationTransaction, command: CreateBranch) -> Branch:
-    """Add a branch in the caller's transaction. Raises `Invalid`."""
+    """Add a branch in the caller's transaction. Raises `Invalid`, `Forbidden`."""
     require_timezone(command.timezone)
+    if transaction.context.branch_ids is not None:
+        raise Forbidden("a member limited to branches adds none")
     branch_id = BranchId(new_id())
     row = await transaction.fetchrow(
         statement(_PACKAGE, "insert_branch"),

@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from polyclinic.core.errors import Forbidden
 from polyclinic.core.ids import new_id
 from polyclinic.core.pages import read_cursor, write_cursor
 from polyclinic.db.sql_files import statement
@@ -77,8 +78,9 @@ async def require_known_branches(
 
 
 async def add(transaction: OrganizationTransaction, command: AddMember, *, issuer: str) -> Member:
-    """Make a user of `issuer` a member, in a control transaction. Raises `MemberExists`."""
+    """Make a user of `issuer` a member, in a control transaction. Raises `MemberExists`, `Forbidden`."""
     organization_id = transaction.context.organization_id
+    _require_within(transaction.context, command.branch_ids)
     await transaction.execute(
         statement("polyclinic.tenancy", "ensure_user"), new_id(), issuer, command.subject
     )
@@ -124,7 +126,7 @@ async def change(
 ) -> Member:
     """Change role or branches; `version` None changes any version.
 
-    Raises `MemberNotFound`, `MemberChanged`, `LastAdmin`.
+    Raises `MemberNotFound`, `MemberChanged`, `LastAdmin`, `Forbidden`.
     """
     await _lock(transaction, member_id, keeps_admin=command.role in (UNSET, "admin"))
     before = await _member(transaction, member_id)
@@ -132,6 +134,8 @@ async def change(
         raise MemberChanged("somebody changed the membership meanwhile: read it again")
     role = before.role if command.role is UNSET else command.role
     branch_ids = before.branch_ids if command.branch_ids is UNSET else command.branch_ids
+    _require_within(transaction.context, before.branch_ids)
+    _require_within(transaction.context, branch_ids)
     await transaction.execute(
         statement(_PACKAGE, "change_member"),
         transaction.context.organization_id, member_id, role, branch_ids,
@@ -143,10 +147,19 @@ async def change(
 async def remove(transaction: OrganizationTransaction, member_id: UUID) -> None:
     """End a membership. Raises `MemberNotFound`, `LastAdmin`."""
     await _lock(transaction, member_id, keeps_admin=False)
+    _require_within(transaction.context, (await _member(transaction, member_id)).branch_ids)
     await transaction.execute(
         statement(_PACKAGE, "delete_member"), transaction.context.organization_id, member_id
     )
     await transaction.audit("member.remove", "member", member_id)
+
+
+def _require_within(context: OrganizationContext, branch_ids: list[UUID] | None) -> None:
+    """Who is limited to branches appoints and changes members of those alone. Raises `Forbidden`."""
+    if context.branch_ids is None:
+        return
+    if branch_ids is None or not set(branch_ids) <= set(context.branch_ids):
+        raise Forbidden("you are limited to branches, and this member would reach beyond them")
 
 
 async def _lock(

@@ -44,6 +44,9 @@ class Organization(msgspec.Struct, frozen=True):
     timezone: str
     created_at: datetime
 
+    def founded_as(self) -> CreateOrganization:
+        return CreateOrganization(self.name, self.country, self.timezone)
+
 
 class OrganizationPosition(msgspec.Struct, frozen=True, tag="organizations"):
     """A cursor of the list."""
@@ -73,7 +76,22 @@ async def create(
     user_id: UserId,
     request_id: str,
 ) -> Organization:
-    """Create it, or finish and return what an earlier call with this id began.
+    """`create_once` for who need not know whether it was there."""
+    made, _ = await create_once(
+        door, command, organization_id, user_id=user_id, request_id=request_id
+    )
+    return made
+
+
+async def create_once(
+    door: Door,
+    command: CreateOrganization,
+    organization_id: OrganizationId,
+    *,
+    user_id: UserId,
+    request_id: str,
+) -> tuple[Organization, bool]:
+    """Create it, or finish and return what an earlier call with this id began; whether it is new.
 
     Raises `Invalid`, `NoShard`, and `KeyReused` where the id belongs to another organization.
     """
@@ -96,9 +114,9 @@ async def create(
             )  # fmt: skip
             await transaction.audit("organization.create", "organization", organization_id)
     organization = await _finish(door, context)
-    if (organization.name, organization.country) != (command.name, command.country):
+    if organization.founded_as() != command:
         raise KeyReused("this Idempotency-Key was used for another organization")
-    return organization
+    return organization, bool(is_new)
 
 
 async def read(door: Door, context: OrganizationContext) -> Organization:

@@ -133,6 +133,8 @@ class Callers:
         organization_id = _organization_id(named, from_header=header is not None)
         for membership in self.memberships(user, signed_in):
             if membership.organization_id == organization_id:
+                if membership not in user.memberships:  # the provider's word: is there such a one?
+                    await self._directory.route(organization_id)
                 return membership
         if user.is_superadmin:
             await self._directory.route(organization_id)

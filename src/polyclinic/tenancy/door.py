@@ -56,6 +56,12 @@ class HeldOver(Fault):
     code = "held-over"
 
 
+class NotCommitted(Fault):
+    """PostgreSQL answered COMMIT with ROLLBACK, because an earlier statement had failed."""
+
+    code = "not-committed"
+
+
 class OrganizationTransaction:
     """One transaction under one organization's context. Nothing is acquired before a statement.
 
@@ -70,6 +76,7 @@ class OrganizationTransaction:
         self._intent = intent
         self._epoch = epoch
         self._connection: asyncpg.Connection | None = None
+        self._is_beginning = False
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         return await (await self._begun()).fetch(query, *args)  # type: ignore[no-any-return]
@@ -121,8 +128,10 @@ class OrganizationTransaction:
             # After a cancelled or broken statement the connection is out of step: no ROLLBACK,
             # cutting it off rolls back.
             if error is None:
-                await connection.execute("COMMIT")
+                outcome = await connection.execute("COMMIT")
                 clean = True
+                if outcome != "COMMIT":
+                    raise NotCommitted("a statement failed and the block went on: nothing is kept")
             elif isinstance(error, Exception) and not isinstance(error, _OUT_OF_STEP):
                 await connection.execute("ROLLBACK")
                 clean = True
@@ -133,14 +142,23 @@ class OrganizationTransaction:
 
     async def _begun(self) -> asyncpg.Connection:
         if self._connection is None:
-            connection = await self._node.acquire()
+            if self._is_beginning:
+                raise HeldOver("one statement at a time: this transaction is just beginning")
+            self._is_beginning = True
             try:
-                await connection.execute(self._opening())
-            except BaseException:
-                await self._node.release(connection, clean=False)
-                raise
-            self._connection = connection
+                self._connection = await self._begin()
+            finally:
+                self._is_beginning = False
         return self._connection
+
+    async def _begin(self) -> asyncpg.Connection:
+        connection = await self._node.acquire()
+        try:
+            await connection.execute(self._opening())
+        except BaseException:
+            await self._node.release(connection, clean=False)
+            raise
+        return connection
 
     def _opening(self) -> str:
         """BEGIN and context as one message. Every value is a UUID, a known word or quoted."""

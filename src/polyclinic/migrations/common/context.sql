@@ -57,7 +57,7 @@ CALL isolate_by_organization('idempotency_keys');
 GRANT SELECT, INSERT, UPDATE (status, sealed_answer) ON idempotency_keys TO polyclinic_app;
 
 CREATE FUNCTION forget_old_idempotency_keys() RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.idempotency_keys WHERE created_at < now() - interval '24 hours' RETURNING 1
     ) SELECT count(*) FROM gone
