@@ -59,8 +59,7 @@ async def test_a_killed_worker_is_replaced_while_the_other_serves(pair: Instance
     parent, killed = pair.api, pair.workers()[0]
     async with load.running():
         await load.more(100)
-        killed.kill()
-        await load.told(0)
+        killed.kill()  # the other may hold all connections: perhaps nobody notices
         await load.more(100)
     wait_until(lambda: len(pair.workers()) == 2 and killed not in pair.workers(), "two workers")
     assert pair.api == parent

@@ -34,6 +34,7 @@ class PagePosition(msgspec.Struct, frozen=True, tag="patients"):
 class SearchPosition(msgspec.Struct, frozen=True, tag="patient-search"):
     """A cursor of a search: the sort key of the last match shown (`find_patients`)."""
 
+    driver: str | None
     tier: int
     sort_a: str
     sort_b: str
@@ -94,18 +95,23 @@ async def search(
     a phone written without its country code.
     """
     start = (
-        read_cursor(cursor, SearchPosition) if cursor else SearchPosition(0, "", "", UUID(int=0))
+        read_cursor(cursor, SearchPosition)
+        if cursor
+        else SearchPosition(None, 0, "", "", UUID(int=0))
     )
     tokens = list(query_tokens(text))
     row = await door.call(
         context, _SEARCH,
-        tokens, [sound_key(token) for token in tokens], _fingerprints(ring, text, country),
+        tokens, [sound_key(token) for token in tokens], start.driver,
+        _fingerprints(ring, text, country),
         limit, start.tier, start.sort_a, start.sort_b, start.id,
         access=_shown("patient.search"),
     )  # fmt: skip
     assert row is not None
-    items, has_more, tier, sort_a, sort_b, last_id, _ = row
-    position = write_cursor(SearchPosition(tier, sort_a, sort_b, last_id)) if has_more else None
+    items, has_more, driver, tier, sort_a, sort_b, last_id, _ = row
+    position = (
+        write_cursor(SearchPosition(driver, tier, sort_a, sort_b, last_id)) if has_more else None
+    )
     return JsonPage(items, position)
 
 

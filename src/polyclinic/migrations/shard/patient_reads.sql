@@ -98,16 +98,18 @@ BEGIN
     END IF;
 END $$;
 
--- Best match first; the last four columns are the cursor of the last item shown.
+-- Best match first; driver, tier, sort_a, sort_b and last_id are the cursor of the last item shown.
+-- The driver stays with a search: which word is rarest may change between two pages.
 CREATE FUNCTION patient_search(
     p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text,
-    p_tokens text[], p_sounds text[], p_fingerprints bytea[], p_limit int,
+    p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit int,
     p_tier int, p_sort_a text, p_sort_b text, p_id uuid
-) RETURNS TABLE (items text, has_more boolean, tier int, sort_a text, sort_b text, last_id uuid,
-                 shown_ids uuid[])
+) RETURNS TABLE (items text, has_more boolean, driver text, tier int, sort_a text, sort_b text,
+                 last_id uuid, shown_ids uuid[])
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
+    v_driver text;
     v_ids uuid[];
     v_tiers int[];
     v_as text[];
@@ -115,14 +117,17 @@ DECLARE
     v_last int;
 BEGIN
     PERFORM enter_organization(p_organization, p_user, p_role, p_branches, p_request);
+    v_driver := CASE WHEN cardinality(p_tokens) = 1 THEN p_tokens[1]
+                     WHEN p_driver = ANY (p_tokens) THEN p_driver
+                     ELSE rarest_word(p_tokens) END;
     SELECT coalesce(array_agg(f.patient_id), '{}'), array_agg(f.tier), array_agg(f.sort_a), array_agg(f.sort_b)
     INTO v_ids, v_tiers, v_as, v_bs
-    FROM find_patients(p_tokens, p_sounds, p_fingerprints, p_limit + 1,
+    FROM find_patients(p_tokens, p_sounds, v_driver, p_fingerprints, p_limit + 1,
                        p_tier, p_sort_a, p_sort_b, p_id) AS f;
     v_last := least(cardinality(v_ids), p_limit);
     RETURN QUERY
         SELECT coalesce(string_agg(shown.item, ',' ORDER BY array_position(v_ids, shown.id)), ''),
-               cardinality(v_ids) > p_limit, v_tiers[v_last], v_as[v_last], v_bs[v_last], v_ids[v_last],
+               cardinality(v_ids) > p_limit, v_driver, v_tiers[v_last], v_as[v_last], v_bs[v_last], v_ids[v_last],
                v_ids[:v_last]
         FROM patient_items shown
         WHERE shown.organization_id = p_organization AND shown.id = ANY (v_ids[:v_last]);

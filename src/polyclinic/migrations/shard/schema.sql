@@ -77,22 +77,22 @@ ALTER FUNCTION public.enter_organization(p_organization uuid, p_user uuid, p_rol
 
 COMMENT ON FUNCTION public.enter_organization(p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text) IS 'Sets the organization context for this transaction; refused where one is set already.';
 
-CREATE FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) RETURNS TABLE(tier integer, sort_a text, sort_b text, patient_id uuid)
+CREATE FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) RETURNS TABLE(tier integer, sort_a text, sort_b text, patient_id uuid)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
-    SET "pg_trgm.similarity_threshold" TO '0.3'
     AS $$
 #variable_conflict use_column
 DECLARE
     v_organization uuid := NULLIF(current_setting('app.current_org_id', true), '')::uuid;
-    v_driver  text;
-    v_sound   text;
-    v_end     text;                 -- the first string after every one that begins with v_driver
-    v_left    int := p_limit;
-    v_found   int;
-    v_tokens  text[] := '{}';       -- spellings: the vocabulary's tokens, ...
-    v_costs   int[]  := '{}';       -- ... what each costs, ...
-    v_places  int[]  := '{}';       -- ... and which query word it stands for
+    v_end    text   := p_driver || chr(1114111);  -- after every word that begins with the driver
+    v_begin  text[] := ARRAY (SELECT '% ' || w || '%' FROM unnest(p_tokens) w);
+    v_whole  text[] := ARRAY (SELECT '% ' || w || ' %' FROM unnest(p_tokens) w);
+    v_left   int := p_limit;
+    v_found  int;
+    v_tokens text[];   -- spellings: the vocabulary's tokens, ...
+    v_costs  int[];    -- ... what each costs, ...
+    v_places int[];    -- ... and which query word it stands for
+    v_all    text;     -- matches the names in which every word has a counterpart
 BEGIN
     IF p_tier = 0 AND cardinality(p_fingerprints) > 0 THEN
         RETURN QUERY
@@ -117,18 +117,14 @@ BEGIN
     END IF;
     IF cardinality(p_tokens) = 0 OR v_left = 0 THEN RETURN; END IF;
 
-    SELECT t.token, t.sound INTO v_driver, v_sound
-    FROM unnest(p_tokens, p_sounds) AS t (token, sound) ORDER BY length(t.token) DESC, t.token LIMIT 1;
-    v_end := v_driver || chr(1114111);
-
     IF p_tier <= 1 THEN
         RETURN QUERY
             SELECT 1, t.token::text, t.all_tokens::text, t.patient_id
             FROM public.patient_name_tokens t
-            WHERE t.organization_id = v_organization AND t.token = v_driver
-              AND (p_tier < 1 OR (t.all_tokens, t.patient_id) > (p_sort_b COLLATE "C", p_id))
-              AND NOT EXISTS (SELECT FROM unnest(p_tokens) w
-                              WHERE position(' ' || w || ' ' IN t.all_tokens) = 0)
+            WHERE t.organization_id = v_organization AND t.token = p_driver
+              AND (t.all_tokens, t.patient_id) >
+                  (CASE WHEN p_tier = 1 THEN p_sort_b ELSE '' END COLLATE "C", p_id)
+              AND t.all_tokens LIKE ALL (v_whole)
             ORDER BY t.all_tokens, t.patient_id LIMIT v_left;
         GET DIAGNOSTICS v_found = ROW_COUNT;
         v_left := v_left - v_found;
@@ -139,18 +135,15 @@ BEGIN
         RETURN QUERY
             SELECT 2, t.token::text, t.all_tokens::text, t.patient_id
             FROM public.patient_name_tokens t
-            WHERE t.organization_id = v_organization
-              AND t.token >= v_driver AND t.token < v_end
+            WHERE t.organization_id = v_organization AND t.token < v_end
+              -- one lower bound, or the scan starts at the beginning of the organization
               AND (t.token, t.all_tokens, t.patient_id) >
-                  (CASE WHEN p_tier = 2 THEN p_sort_a ELSE '' END COLLATE "C",
-                   CASE WHEN p_tier = 2 THEN p_sort_b ELSE '' END COLLATE "C",
-                   coalesce(p_id, '00000000-0000-0000-0000-000000000000'))
-              AND NOT EXISTS (SELECT FROM unnest(p_tokens) w
-                              WHERE position(' ' || w IN t.all_tokens) = 0)
-              AND EXISTS (SELECT FROM unnest(p_tokens) w
-                          WHERE position(' ' || w || ' ' IN t.all_tokens) = 0)
+                  (CASE WHEN p_tier = 2 THEN p_sort_a ELSE p_driver END COLLATE "C",
+                   CASE WHEN p_tier = 2 THEN p_sort_b ELSE '' END COLLATE "C", p_id)
+              AND t.all_tokens LIKE ALL (v_begin)
+              AND NOT t.all_tokens LIKE ALL (v_whole)
               -- a name with two such words is shown at the first of them
-              AND starts_with(substr(t.all_tokens, position(' ' || v_driver IN t.all_tokens)),
+              AND starts_with(substr(t.all_tokens, position(' ' || p_driver IN t.all_tokens)),
                               ' ' || t.token || ' ')
             ORDER BY t.token, t.all_tokens, t.patient_id LIMIT v_left;
         GET DIAGNOSTICS v_found = ROW_COUNT;
@@ -161,60 +154,72 @@ BEGIN
     SELECT coalesce(array_agg(s.token), '{}'), coalesce(array_agg(s.cost), '{}'),
            coalesce(array_agg(s.place), '{}')
     INTO v_tokens, v_costs, v_places
-    FROM unnest(p_tokens, p_sounds) WITH ORDINALITY AS q (word, sound, place)
-    CROSS JOIN LATERAL (
-        SELECT near.token, min(near.cost)::int AS cost, q.place::int AS place FROM (
-            (SELECT v.token::text, least(levenshtein_less_equal(v.token, q.word, 3), 3) AS cost
-             FROM public.name_vocabulary v
-             WHERE v.organization_id = v_organization AND v.sound = q.sound AND q.sound <> ''
-             ORDER BY 2, 1 LIMIT 40)
-            UNION ALL
-            (SELECT v.token::text, 1 + levenshtein_less_equal(v.token, q.word, 2)
-             FROM public.name_vocabulary v
-             WHERE v.organization_id = v_organization AND length(q.word) >= 4
-               AND v.token % q.word
-               AND levenshtein_less_equal(v.token, q.word, 2)
-                   <= CASE WHEN length(q.word) < 7 THEN 1 ELSE 2 END
-             ORDER BY 2, 1 LIMIT 20)
-        ) near GROUP BY near.token
-    ) s;
+    FROM public.spellings_of(p_tokens, p_sounds) s;
+
+    IF cardinality(p_tokens) = 1 THEN
+        -- A name is found at the cheapest of its spellings, in the order of its index.
+        RETURN QUERY
+            SELECT 3, hit.cost::text, hit.all_tokens::text, hit.patient_id
+            FROM unnest(v_tokens, v_costs) AS near (token, cost)
+            CROSS JOIN LATERAL (
+                SELECT ARRAY (SELECT '% ' || b.token || ' %'
+                              FROM unnest(v_tokens, v_costs) AS b (token, cost)
+                              WHERE (b.cost, b.token) < (near.cost, near.token)) AS patterns
+                OFFSET 0
+            ) cheaper
+            CROSS JOIN LATERAL (
+                SELECT near.cost, t.all_tokens, t.patient_id
+                FROM public.patient_name_tokens t
+                WHERE t.organization_id = v_organization AND t.token = near.token
+                  AND (t.all_tokens, t.patient_id) > (
+                      CASE WHEN p_tier < 3 OR near.cost > p_sort_a::int THEN ''
+                           WHEN near.cost = p_sort_a::int THEN p_sort_b
+                           ELSE chr(1114111) END COLLATE "C", p_id)
+                  AND NOT t.all_tokens LIKE ALL (v_begin)
+                  AND NOT t.all_tokens LIKE ANY (cheaper.patterns)
+                ORDER BY t.all_tokens, t.patient_id LIMIT v_left
+            ) hit
+            ORDER BY hit.cost, hit.all_tokens, hit.patient_id LIMIT v_left;
+        RETURN;
+    END IF;
+
+    -- One look at a name tells whether every word has a counterpart; only those are priced.
+    SELECT '^' || string_agg('(?=.* (?:' || concat_ws('|', q.word, (
+               SELECT string_agg(s.token || ' ', '|')
+               FROM unnest(v_tokens, v_places) AS s (token, place) WHERE s.place = q.place
+           )) || '))', '')
+    INTO v_all FROM unnest(p_tokens) WITH ORDINALITY AS q (word, place);
 
     RETURN QUERY
         WITH driven AS MATERIALIZED (
-            SELECT DISTINCT spelled.token FROM unnest(v_tokens, v_places) AS spelled (token, place)
-            WHERE p_tokens[spelled.place] = v_driver
+            SELECT DISTINCT s.token FROM unnest(v_tokens, v_places) AS s (token, place)
+            WHERE p_tokens[s.place] = p_driver
             UNION
             (SELECT v.token FROM public.name_vocabulary v
-             WHERE cardinality(p_tokens) > 1 AND v.organization_id = v_organization
-               AND v.token >= v_driver AND v.token < v_end
+             WHERE v.organization_id = v_organization AND v.token >= p_driver AND v.token < v_end
              ORDER BY v.token LIMIT 50)
-        ), near AS (
-            SELECT DISTINCT hit.cost, hit.all_tokens, hit.patient_id
-            FROM driven CROSS JOIN LATERAL (
-                SELECT priced.cost, t.all_tokens, t.patient_id
-                FROM public.patient_name_tokens t
-                CROSS JOIN LATERAL (
-                    SELECT sum(word.cost)::int AS cost, bool_and(word.cost IS NOT NULL) AS complete
-                    FROM (
-                        SELECT CASE WHEN position(' ' || q.word IN t.all_tokens) > 0 THEN 0 ELSE (
-                            SELECT min(s.cost) FROM unnest(v_tokens, v_costs, v_places) AS s (token, cost, place)
-                            WHERE s.place = q.place AND position(' ' || s.token || ' ' IN t.all_tokens) > 0
-                        ) END AS cost
-                        FROM unnest(p_tokens) WITH ORDINALITY AS q (word, place)
-                    ) word
-                ) priced
-                WHERE t.organization_id = v_organization AND t.token = driven.token
-                  AND priced.complete AND priced.cost > 0
-                  AND (p_tier < 3 OR (priced.cost, t.all_tokens, t.patient_id)
-                                     > (p_sort_a::int, p_sort_b COLLATE "C", p_id))
-                ORDER BY priced.cost, t.all_tokens, t.patient_id LIMIT v_left
-            ) hit
+        ), matching AS MATERIALIZED (
+            SELECT DISTINCT t.all_tokens, t.patient_id
+            FROM driven JOIN public.patient_name_tokens t
+                 ON t.organization_id = v_organization AND t.token = driven.token
+            WHERE t.all_tokens ~ v_all AND NOT t.all_tokens LIKE ALL (v_begin)
+        ), priced AS MATERIALIZED (
+            SELECT (
+                SELECT sum(CASE WHEN position(' ' || q.word IN m.all_tokens) > 0 THEN 0 ELSE (
+                    SELECT min(s.cost) FROM unnest(v_tokens, v_costs, v_places) AS s (token, cost, place)
+                    WHERE s.place = q.place AND position(' ' || s.token || ' ' IN m.all_tokens) > 0
+                ) END)::int
+                FROM unnest(p_tokens) WITH ORDINALITY AS q (word, place)
+            ) AS cost, m.all_tokens, m.patient_id
+            FROM matching m
         )
-        SELECT 3, near.cost::text, near.all_tokens::text, near.patient_id FROM near
-        ORDER BY near.cost, near.all_tokens, near.patient_id LIMIT v_left;
+        SELECT 3, p.cost::text, p.all_tokens::text, p.patient_id FROM priced p
+        WHERE p_tier < 3 OR (p.cost, p.all_tokens, p.patient_id)
+                            > (p_sort_a::int, p_sort_b COLLATE "C", p_id)
+        ORDER BY p.cost, p.all_tokens, p.patient_id LIMIT v_left;
 END $$;
 
-ALTER FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) OWNER TO polyclinic_keeper;
+ALTER FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) OWNER TO polyclinic_keeper;
 
 CREATE FUNCTION public.forget_old_idempotency_keys() RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -358,11 +363,12 @@ END $$;
 
 ALTER FUNCTION public.patient_read(p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text, p_patient uuid) OWNER TO polyclinic_owner;
 
-CREATE FUNCTION public.patient_search(p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text, p_tokens text[], p_sounds text[], p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) RETURNS TABLE(items text, has_more boolean, tier integer, sort_a text, sort_b text, last_id uuid, shown_ids uuid[])
+CREATE FUNCTION public.patient_search(p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text, p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) RETURNS TABLE(items text, has_more boolean, driver text, tier integer, sort_a text, sort_b text, last_id uuid, shown_ids uuid[])
     LANGUAGE plpgsql
     AS $$
 #variable_conflict use_column
 DECLARE
+    v_driver text;
     v_ids uuid[];
     v_tiers int[];
     v_as text[];
@@ -370,14 +376,17 @@ DECLARE
     v_last int;
 BEGIN
     PERFORM enter_organization(p_organization, p_user, p_role, p_branches, p_request);
+    v_driver := CASE WHEN cardinality(p_tokens) = 1 THEN p_tokens[1]
+                     WHEN p_driver = ANY (p_tokens) THEN p_driver
+                     ELSE rarest_word(p_tokens) END;
     SELECT coalesce(array_agg(f.patient_id), '{}'), array_agg(f.tier), array_agg(f.sort_a), array_agg(f.sort_b)
     INTO v_ids, v_tiers, v_as, v_bs
-    FROM find_patients(p_tokens, p_sounds, p_fingerprints, p_limit + 1,
+    FROM find_patients(p_tokens, p_sounds, v_driver, p_fingerprints, p_limit + 1,
                        p_tier, p_sort_a, p_sort_b, p_id) AS f;
     v_last := least(cardinality(v_ids), p_limit);
     RETURN QUERY
         SELECT coalesce(string_agg(shown.item, ',' ORDER BY array_position(v_ids, shown.id)), ''),
-               cardinality(v_ids) > p_limit, v_tiers[v_last], v_as[v_last], v_bs[v_last], v_ids[v_last],
+               cardinality(v_ids) > p_limit, v_driver, v_tiers[v_last], v_as[v_last], v_bs[v_last], v_ids[v_last],
                v_ids[:v_last]
         FROM patient_items shown
         WHERE shown.organization_id = p_organization AND shown.id = ANY (v_ids[:v_last]);
@@ -387,7 +396,25 @@ BEGIN
     END IF;
 END $$;
 
-ALTER FUNCTION public.patient_search(p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text, p_tokens text[], p_sounds text[], p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) OWNER TO polyclinic_owner;
+ALTER FUNCTION public.patient_search(p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text, p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) OWNER TO polyclinic_owner;
+
+CREATE FUNCTION public.rarest_word(p_words text[]) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+    SELECT w.word FROM unnest(p_words) AS w (word) CROSS JOIN LATERAL (
+        SELECT count(*) AS names FROM (
+            SELECT FROM public.patient_name_tokens t
+            WHERE t.organization_id = NULLIF(current_setting('app.current_org_id', true), '')::uuid
+              AND t.token >= w.word AND t.token < w.word || chr(1114111)
+            LIMIT 1000
+        ) AS beginning_with
+    ) counted
+    ORDER BY counted.names, length(w.word) DESC, w.word
+    LIMIT 1
+$$;
+
+ALTER FUNCTION public.rarest_word(p_words text[]) OWNER TO polyclinic_keeper;
 
 CREATE FUNCTION public.record_audit(p_action text, p_entity_type text, p_entity_id uuid, p_entity_ids uuid[] DEFAULT NULL::uuid[], p_outcome text DEFAULT 'done'::text, p_details jsonb DEFAULT NULL::jsonb) RETURNS void
     LANGUAGE plpgsql
@@ -420,6 +447,34 @@ BEGIN
 END $$;
 
 ALTER FUNCTION public.require_home(p_epoch bigint) OWNER TO polyclinic_owner;
+
+CREATE FUNCTION public.spellings_of(p_words text[], p_sounds text[]) RETURNS TABLE(place integer, token text, cost integer)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    SET "pg_trgm.similarity_threshold" TO '0.3'
+    AS $$
+    SELECT q.place::int, near.token, min(near.cost)
+    FROM unnest(p_words, p_sounds) WITH ORDINALITY AS q (word, sound, place)
+    CROSS JOIN LATERAL (
+        (SELECT v.token::text,
+                greatest(1, least(levenshtein_less_equal(v.token, q.word, 3), 3)) AS cost
+         FROM public.name_vocabulary v
+         WHERE v.organization_id = NULLIF(current_setting('app.current_org_id', true), '')::uuid
+           AND v.sound = q.sound AND q.sound <> ''
+         ORDER BY 2, 1 LIMIT 40)
+        UNION ALL
+        (SELECT v.token::text, 1 + levenshtein_less_equal(v.token, q.word, 2)
+         FROM public.name_vocabulary v
+         WHERE v.organization_id = NULLIF(current_setting('app.current_org_id', true), '')::uuid
+           AND length(q.word) >= 4 AND v.token % q.word
+           AND levenshtein_less_equal(v.token, q.word, 2)
+               <= CASE WHEN length(q.word) < 7 THEN 1 ELSE 2 END
+         ORDER BY 2, 1 LIMIT 20)
+    ) near
+    GROUP BY q.place, near.token
+$$;
+
+ALTER FUNCTION public.spellings_of(p_words text[], p_sounds text[]) OWNER TO polyclinic_keeper;
 
 CREATE FUNCTION public.withdraw_consent(p_patient uuid) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -944,8 +999,8 @@ GRANT ALL ON FUNCTION public.carry_person_name(p_person uuid, p_name text, p_tok
 REVOKE ALL ON FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[]) TO polyclinic_app;
 
-REVOKE ALL ON FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) TO polyclinic_app;
+REVOKE ALL ON FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) TO polyclinic_app;
 
 REVOKE ALL ON FUNCTION public.forget_old_idempotency_keys() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.forget_old_idempotency_keys() TO polyclinic_app;
@@ -955,6 +1010,11 @@ GRANT ALL ON FUNCTION public.give_consent(p_patient uuid, p_method text, p_note 
 
 REVOKE ALL ON FUNCTION public.make_audit_partitions(p_months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.make_audit_partitions(p_months_ahead integer) TO polyclinic_app;
+
+REVOKE ALL ON FUNCTION public.rarest_word(p_words text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.rarest_word(p_words text[]) TO polyclinic_app;
+
+REVOKE ALL ON FUNCTION public.spellings_of(p_words text[], p_sounds text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.withdraw_consent(p_patient uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.withdraw_consent(p_patient uuid) TO polyclinic_app;

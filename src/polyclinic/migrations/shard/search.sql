@@ -72,31 +72,75 @@ BEGIN
     END LOOP;
 END $$;
 
+-- The word of a query that the fewest names begin with: it drives the search, the others filter.
+CREATE FUNCTION rarest_word(p_words text[]) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT w.word FROM unnest(p_words) AS w (word) CROSS JOIN LATERAL (
+        SELECT count(*) AS names FROM (
+            SELECT FROM public.patient_name_tokens t
+            WHERE t.organization_id = NULLIF(current_setting('app.current_org_id', true), '')::uuid
+              AND t.token >= w.word AND t.token < w.word || chr(1114111)
+            LIMIT 1000
+        ) AS beginning_with
+    ) counted
+    ORDER BY counted.names, length(w.word) DESC, w.word
+    LIMIT 1
+$$;
+
+-- The spellings of a query's words: tokens of the vocabulary that sound the same (cost 1 to 3) or
+-- differ by one letter (two in a long word; cost 1 more than the letters).
+CREATE FUNCTION spellings_of(p_words text[], p_sounds text[])
+RETURNS TABLE (place int, token text, cost int)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+SET pg_trgm.similarity_threshold = 0.3 AS $$
+    SELECT q.place::int, near.token, min(near.cost)
+    FROM unnest(p_words, p_sounds) WITH ORDINALITY AS q (word, sound, place)
+    CROSS JOIN LATERAL (
+        (SELECT v.token::text,
+                greatest(1, least(levenshtein_less_equal(v.token, q.word, 3), 3)) AS cost
+         FROM public.name_vocabulary v
+         WHERE v.organization_id = NULLIF(current_setting('app.current_org_id', true), '')::uuid
+           AND v.sound = q.sound AND q.sound <> ''
+         ORDER BY 2, 1 LIMIT 40)
+        UNION ALL
+        (SELECT v.token::text, 1 + levenshtein_less_equal(v.token, q.word, 2)
+         FROM public.name_vocabulary v
+         WHERE v.organization_id = NULLIF(current_setting('app.current_org_id', true), '')::uuid
+           AND length(q.word) >= 4 AND v.token % q.word
+           AND levenshtein_less_equal(v.token, q.word, 2)
+               <= CASE WHEN length(q.word) < 7 THEN 1 ELSE 2 END
+         ORDER BY 2, 1 LIMIT 20)
+    ) near
+    GROUP BY q.place, near.token
+$$;
+
 -- Patients of the current organization, best match first, after a cursor (tier, sort_a, sort_b, id).
 --   tier 0  a phone, e-mail or number, by fingerprint (phone and e-mail only where shared)
 --   tier 1  every word is a word of the name
 --   tier 2  every word begins a word of the name
 --   tier 3  the words are spellings, sounds or beginnings of words of the name; fewest changes first
--- Each tier leaves out what an earlier one holds, and its order is a function of the row alone, so
--- a cursor neither skips nor repeats. The longest word drives; the others filter in its index.
+-- Each tier leaves out what an earlier one holds, and its order is a function of the row, the query
+-- and its driver alone, so a cursor neither skips nor repeats. Words are of [a-z0-9], so they are
+-- patterns as they stand.
 CREATE FUNCTION find_patients(
-    p_tokens text[], p_sounds text[], p_fingerprints bytea[], p_limit int,
+    p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit int,
     p_tier int, p_sort_a text, p_sort_b text, p_id uuid
 ) RETURNS TABLE (tier int, sort_a text, sort_b text, patient_id uuid)
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp
-SET pg_trgm.similarity_threshold = 0.3 AS $$
+SET search_path = pg_catalog, public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     v_organization uuid := NULLIF(current_setting('app.current_org_id', true), '')::uuid;
-    v_driver  text;
-    v_sound   text;
-    v_end     text;                 -- the first string after every one that begins with v_driver
-    v_left    int := p_limit;
-    v_found   int;
-    v_tokens  text[] := '{}';       -- spellings: the vocabulary's tokens, ...
-    v_costs   int[]  := '{}';       -- ... what each costs, ...
-    v_places  int[]  := '{}';       -- ... and which query word it stands for
+    v_end    text   := p_driver || chr(1114111);  -- after every word that begins with the driver
+    v_begin  text[] := ARRAY (SELECT '% ' || w || '%' FROM unnest(p_tokens) w);
+    v_whole  text[] := ARRAY (SELECT '% ' || w || ' %' FROM unnest(p_tokens) w);
+    v_left   int := p_limit;
+    v_found  int;
+    v_tokens text[];   -- spellings: the vocabulary's tokens, ...
+    v_costs  int[];    -- ... what each costs, ...
+    v_places int[];    -- ... and which query word it stands for
+    v_all    text;     -- matches the names in which every word has a counterpart
 BEGIN
     IF p_tier = 0 AND cardinality(p_fingerprints) > 0 THEN
         RETURN QUERY
@@ -121,18 +165,14 @@ BEGIN
     END IF;
     IF cardinality(p_tokens) = 0 OR v_left = 0 THEN RETURN; END IF;
 
-    SELECT t.token, t.sound INTO v_driver, v_sound
-    FROM unnest(p_tokens, p_sounds) AS t (token, sound) ORDER BY length(t.token) DESC, t.token LIMIT 1;
-    v_end := v_driver || chr(1114111);
-
     IF p_tier <= 1 THEN
         RETURN QUERY
             SELECT 1, t.token::text, t.all_tokens::text, t.patient_id
             FROM public.patient_name_tokens t
-            WHERE t.organization_id = v_organization AND t.token = v_driver
-              AND (p_tier < 1 OR (t.all_tokens, t.patient_id) > (p_sort_b COLLATE "C", p_id))
-              AND NOT EXISTS (SELECT FROM unnest(p_tokens) w
-                              WHERE position(' ' || w || ' ' IN t.all_tokens) = 0)
+            WHERE t.organization_id = v_organization AND t.token = p_driver
+              AND (t.all_tokens, t.patient_id) >
+                  (CASE WHEN p_tier = 1 THEN p_sort_b ELSE '' END COLLATE "C", p_id)
+              AND t.all_tokens LIKE ALL (v_whole)
             ORDER BY t.all_tokens, t.patient_id LIMIT v_left;
         GET DIAGNOSTICS v_found = ROW_COUNT;
         v_left := v_left - v_found;
@@ -143,18 +183,15 @@ BEGIN
         RETURN QUERY
             SELECT 2, t.token::text, t.all_tokens::text, t.patient_id
             FROM public.patient_name_tokens t
-            WHERE t.organization_id = v_organization
-              AND t.token >= v_driver AND t.token < v_end
+            WHERE t.organization_id = v_organization AND t.token < v_end
+              -- one lower bound, or the scan starts at the beginning of the organization
               AND (t.token, t.all_tokens, t.patient_id) >
-                  (CASE WHEN p_tier = 2 THEN p_sort_a ELSE '' END COLLATE "C",
-                   CASE WHEN p_tier = 2 THEN p_sort_b ELSE '' END COLLATE "C",
-                   coalesce(p_id, '00000000-0000-0000-0000-000000000000'))
-              AND NOT EXISTS (SELECT FROM unnest(p_tokens) w
-                              WHERE position(' ' || w IN t.all_tokens) = 0)
-              AND EXISTS (SELECT FROM unnest(p_tokens) w
-                          WHERE position(' ' || w || ' ' IN t.all_tokens) = 0)
+                  (CASE WHEN p_tier = 2 THEN p_sort_a ELSE p_driver END COLLATE "C",
+                   CASE WHEN p_tier = 2 THEN p_sort_b ELSE '' END COLLATE "C", p_id)
+              AND t.all_tokens LIKE ALL (v_begin)
+              AND NOT t.all_tokens LIKE ALL (v_whole)
               -- a name with two such words is shown at the first of them
-              AND starts_with(substr(t.all_tokens, position(' ' || v_driver IN t.all_tokens)),
+              AND starts_with(substr(t.all_tokens, position(' ' || p_driver IN t.all_tokens)),
                               ' ' || t.token || ' ')
             ORDER BY t.token, t.all_tokens, t.patient_id LIMIT v_left;
         GET DIAGNOSTICS v_found = ROW_COUNT;
@@ -165,60 +202,74 @@ BEGIN
     SELECT coalesce(array_agg(s.token), '{}'), coalesce(array_agg(s.cost), '{}'),
            coalesce(array_agg(s.place), '{}')
     INTO v_tokens, v_costs, v_places
-    FROM unnest(p_tokens, p_sounds) WITH ORDINALITY AS q (word, sound, place)
-    CROSS JOIN LATERAL (
-        SELECT near.token, min(near.cost)::int AS cost, q.place::int AS place FROM (
-            (SELECT v.token::text, least(levenshtein_less_equal(v.token, q.word, 3), 3) AS cost
-             FROM public.name_vocabulary v
-             WHERE v.organization_id = v_organization AND v.sound = q.sound AND q.sound <> ''
-             ORDER BY 2, 1 LIMIT 40)
-            UNION ALL
-            (SELECT v.token::text, 1 + levenshtein_less_equal(v.token, q.word, 2)
-             FROM public.name_vocabulary v
-             WHERE v.organization_id = v_organization AND length(q.word) >= 4
-               AND v.token % q.word
-               AND levenshtein_less_equal(v.token, q.word, 2)
-                   <= CASE WHEN length(q.word) < 7 THEN 1 ELSE 2 END
-             ORDER BY 2, 1 LIMIT 20)
-        ) near GROUP BY near.token
-    ) s;
+    FROM public.spellings_of(p_tokens, p_sounds) s;
+
+    IF cardinality(p_tokens) = 1 THEN
+        -- A name is found at the cheapest of its spellings, in the order of its index.
+        RETURN QUERY
+            SELECT 3, hit.cost::text, hit.all_tokens::text, hit.patient_id
+            FROM unnest(v_tokens, v_costs) AS near (token, cost)
+            CROSS JOIN LATERAL (
+                SELECT ARRAY (SELECT '% ' || b.token || ' %'
+                              FROM unnest(v_tokens, v_costs) AS b (token, cost)
+                              WHERE (b.cost, b.token) < (near.cost, near.token)) AS patterns
+                OFFSET 0
+            ) cheaper
+            CROSS JOIN LATERAL (
+                SELECT near.cost, t.all_tokens, t.patient_id
+                FROM public.patient_name_tokens t
+                WHERE t.organization_id = v_organization AND t.token = near.token
+                  AND (t.all_tokens, t.patient_id) > (
+                      CASE WHEN p_tier < 3 OR near.cost > p_sort_a::int THEN ''
+                           WHEN near.cost = p_sort_a::int THEN p_sort_b
+                           ELSE chr(1114111) END COLLATE "C", p_id)
+                  AND NOT t.all_tokens LIKE ALL (v_begin)
+                  AND NOT t.all_tokens LIKE ANY (cheaper.patterns)
+                ORDER BY t.all_tokens, t.patient_id LIMIT v_left
+            ) hit
+            ORDER BY hit.cost, hit.all_tokens, hit.patient_id LIMIT v_left;
+        RETURN;
+    END IF;
+
+    -- One look at a name tells whether every word has a counterpart; only those are priced.
+    SELECT '^' || string_agg('(?=.* (?:' || concat_ws('|', q.word, (
+               SELECT string_agg(s.token || ' ', '|')
+               FROM unnest(v_tokens, v_places) AS s (token, place) WHERE s.place = q.place
+           )) || '))', '')
+    INTO v_all FROM unnest(p_tokens) WITH ORDINALITY AS q (word, place);
 
     RETURN QUERY
         WITH driven AS MATERIALIZED (
-            SELECT DISTINCT spelled.token FROM unnest(v_tokens, v_places) AS spelled (token, place)
-            WHERE p_tokens[spelled.place] = v_driver
+            SELECT DISTINCT s.token FROM unnest(v_tokens, v_places) AS s (token, place)
+            WHERE p_tokens[s.place] = p_driver
             UNION
             (SELECT v.token FROM public.name_vocabulary v
-             WHERE cardinality(p_tokens) > 1 AND v.organization_id = v_organization
-               AND v.token >= v_driver AND v.token < v_end
+             WHERE v.organization_id = v_organization AND v.token >= p_driver AND v.token < v_end
              ORDER BY v.token LIMIT 50)
-        ), near AS (
-            SELECT DISTINCT hit.cost, hit.all_tokens, hit.patient_id
-            FROM driven CROSS JOIN LATERAL (
-                SELECT priced.cost, t.all_tokens, t.patient_id
-                FROM public.patient_name_tokens t
-                CROSS JOIN LATERAL (
-                    SELECT sum(word.cost)::int AS cost, bool_and(word.cost IS NOT NULL) AS complete
-                    FROM (
-                        SELECT CASE WHEN position(' ' || q.word IN t.all_tokens) > 0 THEN 0 ELSE (
-                            SELECT min(s.cost) FROM unnest(v_tokens, v_costs, v_places) AS s (token, cost, place)
-                            WHERE s.place = q.place AND position(' ' || s.token || ' ' IN t.all_tokens) > 0
-                        ) END AS cost
-                        FROM unnest(p_tokens) WITH ORDINALITY AS q (word, place)
-                    ) word
-                ) priced
-                WHERE t.organization_id = v_organization AND t.token = driven.token
-                  AND priced.complete AND priced.cost > 0
-                  AND (p_tier < 3 OR (priced.cost, t.all_tokens, t.patient_id)
-                                     > (p_sort_a::int, p_sort_b COLLATE "C", p_id))
-                ORDER BY priced.cost, t.all_tokens, t.patient_id LIMIT v_left
-            ) hit
+        ), matching AS MATERIALIZED (
+            SELECT DISTINCT t.all_tokens, t.patient_id
+            FROM driven JOIN public.patient_name_tokens t
+                 ON t.organization_id = v_organization AND t.token = driven.token
+            WHERE t.all_tokens ~ v_all AND NOT t.all_tokens LIKE ALL (v_begin)
+        ), priced AS MATERIALIZED (
+            SELECT (
+                SELECT sum(CASE WHEN position(' ' || q.word IN m.all_tokens) > 0 THEN 0 ELSE (
+                    SELECT min(s.cost) FROM unnest(v_tokens, v_costs, v_places) AS s (token, cost, place)
+                    WHERE s.place = q.place AND position(' ' || s.token || ' ' IN m.all_tokens) > 0
+                ) END)::int
+                FROM unnest(p_tokens) WITH ORDINALITY AS q (word, place)
+            ) AS cost, m.all_tokens, m.patient_id
+            FROM matching m
         )
-        SELECT 3, near.cost::text, near.all_tokens::text, near.patient_id FROM near
-        ORDER BY near.cost, near.all_tokens, near.patient_id LIMIT v_left;
+        SELECT 3, p.cost::text, p.all_tokens::text, p.patient_id FROM priced p
+        WHERE p_tier < 3 OR (p.cost, p.all_tokens, p.patient_id)
+                            > (p_sort_a::int, p_sort_b COLLATE "C", p_id)
+        ORDER BY p.cost, p.all_tokens, p.patient_id LIMIT v_left;
 END $$;
 
 ALTER FUNCTION carry_person_name OWNER TO polyclinic_keeper;
+ALTER FUNCTION rarest_word OWNER TO polyclinic_keeper;
+ALTER FUNCTION spellings_of OWNER TO polyclinic_keeper;
 ALTER FUNCTION find_patients OWNER TO polyclinic_keeper;
-REVOKE EXECUTE ON FUNCTION carry_person_name, find_patients FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION carry_person_name, find_patients TO polyclinic_app;
+REVOKE EXECUTE ON FUNCTION carry_person_name, rarest_word, spellings_of, find_patients FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION carry_person_name, rarest_word, find_patients TO polyclinic_app;
