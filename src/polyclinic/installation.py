@@ -40,7 +40,23 @@ def ensure_databases(settings: Settings) -> None:
 def states(settings: Settings) -> list[SchemaState]:
     """Where each database stands. Changes nothing."""
     databases = Databases(settings)
-    return [migrations.schema_state(kind, databases.admin(kind)) for kind in DATABASES]
+    return [
+        migrations.schema_state(kind, databases.admin(kind))
+        if _exists(settings, kind)
+        else SchemaState(kind, None, migrations.wanted_version(kind))
+        for kind in DATABASES
+    ]
+
+
+def _exists(settings: Settings, kind: Database) -> bool:
+    """False for a database that `ensure_databases` would make."""
+    if settings.external is None:
+        server = EmbeddedServer.attach(settings.data_dir / "postgres")
+        return migrations.has_database(server.dsn(), EMBEDDED_NAMES[kind])
+    if kind == "shard" or settings.control_database_url is not None:
+        return True
+    control = database_name(settings.external.admin("control"))
+    return migrations.has_database(settings.external.admin("shard"), control)
 
 
 def prepare(settings: Settings) -> list[Migrated]:

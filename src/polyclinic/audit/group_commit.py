@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
-from polyclinic.core.errors import Fault
+from polyclinic.core.errors import Busy
 from polyclinic.db.node import Node
 from polyclinic.db.sql_files import statement
 from polyclinic.tenancy.access import Access
@@ -26,7 +26,7 @@ _Row = tuple[object, ...]
 _Waiting = tuple[_Row, asyncio.Future[None]]
 
 
-class NotRecorded(Fault):
+class NotRecorded(Busy):
     """The access could not be recorded, so its answer is withheld."""
 
     code = "not-recorded"

@@ -26,7 +26,9 @@ def rotate(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     with psycopg.connect(databases.admin("shard"), autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(hashtext('polyclinic keys rotate'))")
         active = connection.execute("SELECT key_id FROM data_keys WHERE is_active").fetchone()
-        ring = _next_ring(settings, None if active is None else str(active[0]))
+        active_id = None if active is None else str(active[0])
+        is_cut_off = active_id is not None and any(rotation.remaining(connection, active_id))
+        ring = _next_ring(settings, active_id, is_cut_off=is_cut_off)
         rotation.activate(connection, ring.active_id)
         _announce(databases, ring.active_id)
         left = rotation.remaining(connection, ring.active_id)
@@ -46,13 +48,13 @@ def rotate(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         print_table("Data keys rotated", list(figures), [list(figures.values())])
 
 
-def _next_ring(settings: Settings, active_id: str | None) -> KeyRing:
+def _next_ring(settings: Settings, active_id: str | None, *, is_cut_off: bool) -> KeyRing:
     """The ring whose first key is to be active: an unfinished rotation's, or a new key's."""
     if settings.data_keys is not None:
         return KeyRing.parse(settings.data_keys.get_secret_value())
     file = KeyFile(settings.data_dir / "data-keys")
     ring = file.load()
-    if ring.active_id == active_id:
+    if ring.active_id == active_id and not is_cut_off:
         ring = ring.with_new_active()
         file.save(ring)
     return ring

@@ -3,6 +3,8 @@
 import os
 import sys
 
+import psycopg
+import sqlalchemy.exc
 import typer
 
 from polyclinic.cli import bench, imports, keys, migrate, organizations, seed, serve, token, up
@@ -34,11 +36,20 @@ def run() -> None:
     try:
         app()
     except PolyclinicError as error:
-        err.print(f"polyclinic: {error}", style="red", markup=False, highlight=False)
+        _say(str(error))
         sys.exit(exit_code_of(error))
+    except (psycopg.OperationalError, sqlalchemy.exc.OperationalError) as error:
+        cause = str(getattr(error, "orig", error)).partition("\n")[0]  # names no password
+        _say(f"the database cannot be reached: {cause}")
+        sys.exit(ExitCode.FAULT)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has gone; nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.FAULT)
+
+
+def _say(message: str) -> None:
+    """One line, however narrow the terminal or long the message: people search and copy it."""
+    err.print(f"polyclinic: {message}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -4,8 +4,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
+from polyclinic.core.errors import Refusal
 from polyclinic.settings import Settings
+
+
+class WrongSetting(Refusal):
+    """An environment variable holds what its setting cannot take; the value is not repeated."""
+
+    code = "wrong-setting"
+
 
 DataDir = Annotated[
     Path | None,
@@ -21,4 +30,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 def settings_for(data_dir: Path | None) -> Settings:
     """The environment's settings, with the command line's directory."""
     given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
-    return Settings(**given)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = "; ".join(f"{_variable(e['loc'])}: {e['msg']}" for e in error.errors())
+        raise WrongSetting(wrong) from None
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    name = str(place[0]).upper()
+    return name if name.endswith("DATABASE_URL") else f"POLYCLINIC_{name}"

@@ -1,6 +1,7 @@
 """`polyclinic api`: the HTTP API, one process or several that share a port."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -51,6 +52,7 @@ def application() -> object:
     """The ASGI application of one worker."""
     settings = settings_for(None)
     configure_logs(settings.log_level)
+    _leave_with_parent()
     structlog.get_logger().info("api_starting", pid=os.getpid())
     return create_http(Polyclinic(settings))
 
@@ -63,6 +65,19 @@ def _hold_lifeline() -> None:
     def wait_for_the_end() -> None:
         os.read(int(descriptor), 1)
         logging.getLogger(__name__).warning("the supervisor is gone")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed would keep the port from the parent's successor."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait_for_the_end() -> None:
+        parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()

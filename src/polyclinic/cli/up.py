@@ -47,8 +47,8 @@ class ApiFailed(Fault):
     code = "api-failed"
 
 
-class _Stop(Exception):
-    """SIGTERM or Ctrl-C."""
+class _Stop(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C. An event loop lets no other exception of a signal handler through."""
 
 
 @dataclass

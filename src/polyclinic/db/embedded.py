@@ -108,7 +108,8 @@ class EmbeddedServer:
     def attach(cls, directory: Path) -> Self:
         """A server that another process runs, to connect to. Raises `NotRunning`."""
         server = cls(directory)
-        advice = f"No server runs in {server.directory}. Start it with: polyclinic up"
+        command = f"polyclinic up --data-dir {server.directory.parent}"
+        advice = f"No server runs in {server.directory}. Start it with: {command}"
         try:
             file = PidFile.read(server._data)
         except PermissionError:
@@ -240,9 +241,11 @@ class EmbeddedServer:
     def _launch(self, deadline: float) -> None:
         user = ServerUser.current()
         self._clear_stale_pid_file(deadline)
+        socket = user.private_directory(socket_directory(self.directory, user))
+        # It names the killed postmaster too, which as a zombie of another parent still counts.
+        (socket / f".s.PGSQL.{self.settings.port}.lock").unlink(missing_ok=True)
         if not (self._data / "PG_VERSION").exists():
             self._initialize(user)
-        socket = user.private_directory(socket_directory(self.directory, user))
         self._write_settings(user, self.settings.render(socket))
         with _open_log(self.log) as log:
             self._process = subprocess.Popen(  # noqa: S603 -- our own binary

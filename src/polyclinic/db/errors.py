@@ -35,9 +35,15 @@ class UnstorableValue(Refusal):
     code = "invalid"
 
 
-_GONE = (
-    OSError,
+OUT_OF_STEP = (
+    OSError,  # and TimeoutError, which is one
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the connection broke while it was being used
+)
+"""After one of these a connection's next answer may be another question's: discard it."""
+
+_GONE = (
+    *OUT_OF_STEP,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,

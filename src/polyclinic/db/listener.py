@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import asyncpg
 import structlog
 
+from polyclinic.db.errors import OUT_OF_STEP
+
 log = structlog.get_logger()
 RECONNECT_S = 1.0
 
@@ -42,7 +44,7 @@ class Listener:
         while True:
             try:
                 await self._listen_until_lost()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (asyncpg.PostgresError, *OUT_OF_STEP):
                 log.warning("listener_disconnected", retry_in_s=RECONNECT_S)
             await asyncio.sleep(RECONNECT_S)
 

@@ -81,12 +81,17 @@ def migrate(kind: Kind, dsn: str, *, password: str | None = None) -> SchemaState
 
 def ensure_database(dsn: str, name: str) -> None:
     """Create an empty database beside the one that `dsn` opens, unless it is there."""
+    if has_database(dsn, name):
+        return
     with psycopg.connect(dsn, autocommit=True) as admin:
-        known = admin.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
-        if known is None:
-            admin.execute(
-                psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name))
-            )
+        admin.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+
+
+def has_database(dsn: str, name: str) -> bool:
+    """Whether the server of `dsn` has a database of this name."""
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        row = admin.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
+    return row is not None
 
 
 def _config(kind: Kind) -> Config:

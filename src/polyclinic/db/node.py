@@ -74,7 +74,6 @@ class Node:
                     "application_name": "polyclinic",
                     "statement_timeout": str(timeout_ms),
                     "idle_in_transaction_session_timeout": str(timeout_ms),
-                    "jit": "off",
                 },
             )
 

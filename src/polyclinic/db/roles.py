@@ -32,6 +32,9 @@ def ensure_roles(connection: psycopg.Connection, *, password: str | None) -> Non
                 _run(connection, "CREATE ROLE {} {} NOBYPASSRLS NOSUPERUSER", name, kind)
             if can_login and password is not None:
                 _run(connection, "ALTER ROLE {} PASSWORD {}", name, sql.Literal(password))
+        # Short statements only: a parallel plan costs more to start than any of them takes.
+        for setting in ("jit = off", "max_parallel_workers_per_gather = 0"):
+            _run(connection, "ALTER ROLE {} SET {}", APP, sql.SQL(setting))
         _run(connection, "GRANT {} TO CURRENT_USER", OWNER)
         _run(connection, "GRANT {} TO CURRENT_USER", KEEPER)
         _run(connection, "GRANT {} TO {}", KEEPER, sql.Identifier(OWNER))

@@ -25,7 +25,7 @@ import asyncpg
 import msgspec
 
 from polyclinic.core.errors import Fault
-from polyclinic.db.errors import translated
+from polyclinic.db.errors import OUT_OF_STEP, translated
 from polyclinic.db.node import Node, NodeRole
 from polyclinic.shards.directory import Directory
 from polyclinic.tenancy.access import Access, AccessRecorder
@@ -33,7 +33,6 @@ from polyclinic.tenancy.context import OrganizationContext
 
 _STALE_ROUTE = "PC002"
 _BEING_MOVED = "PC003"
-_OUT_OF_STEP = (OSError, asyncpg.InterfaceError)  # TimeoutError is an OSError
 _open: ContextVar["OrganizationTransaction | None"] = ContextVar("open_transaction", default=None)
 
 
@@ -132,7 +131,7 @@ class OrganizationTransaction:
                 clean = True
                 if outcome != "COMMIT":
                     raise NotCommitted("a statement failed and the block went on: nothing is kept")
-            elif isinstance(error, Exception) and not isinstance(error, _OUT_OF_STEP):
+            elif isinstance(error, Exception) and not isinstance(error, OUT_OF_STEP):
                 await connection.execute("ROLLBACK")
                 clean = True
         except BaseException as failure:
@@ -261,7 +260,7 @@ class Door:
                 self._directory.forget(context.organization_id)
                 raise HomeMoved("the organization is moving; try again") from None
             raise translated(error) or error from None
-        except (OSError, asyncpg.InterfaceError) as error:
+        except OUT_OF_STEP as error:
             raise translated(error) or error from None
 
 
