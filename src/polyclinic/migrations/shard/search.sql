@@ -140,7 +140,10 @@ DECLARE
     v_tokens text[];   -- spellings: the vocabulary's tokens, ...
     v_costs  int[];    -- ... what each costs, ...
     v_places int[];    -- ... and which query word it stands for
-    v_all    text;     -- matches the names in which every word has a counterpart
+    v_word    text;    -- the word that drives tier 3, ...
+    v_place   int;     -- ... its place,
+    v_spelled text[];  -- ... its spellings,
+    v_others  text[];  -- ... and what else a name must match
 BEGIN
     IF p_tier = 0 AND cardinality(p_fingerprints) > 0 THEN
         RETURN QUERY
@@ -231,26 +234,43 @@ BEGIN
         RETURN;
     END IF;
 
-    -- One look at a name tells whether every word has a counterpart; only those are priced.
-    SELECT '^' || string_agg('(?=.* (?:' || concat_ws('|', q.word, (
-               SELECT string_agg(s.token || ' ', '|')
-               FROM unnest(v_tokens, v_places) AS s (token, place) WHERE s.place = q.place
-           )) || '))', '')
-    INTO v_all FROM unnest(p_tokens) WITH ORDINALITY AS q (word, place);
+    -- The order no longer depends on the driver: the word with the fewest counterparts will do.
+    SELECT q.word, q.place, counterparts.tokens INTO v_word, v_place, v_spelled
+    FROM unnest(p_tokens) WITH ORDINALITY AS q (word, place)
+    CROSS JOIN LATERAL (
+        SELECT ARRAY (SELECT s.token FROM unnest(v_tokens, v_places) AS s (token, place)
+                      WHERE s.place = q.place) AS tokens OFFSET 0
+    ) counterparts
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS names FROM (
+            (SELECT FROM public.patient_name_tokens t
+             WHERE t.organization_id = v_organization
+               AND t.token >= q.word AND t.token < q.word || chr(1114111) LIMIT 5000)
+            UNION ALL
+            (SELECT FROM public.patient_name_tokens t
+             WHERE t.organization_id = v_organization
+               AND t.token = ANY (counterparts.tokens) LIMIT 5000)
+        ) AS name
+    ) counted
+    ORDER BY counted.names, q.place LIMIT 1;
+
+    -- A name that holds a counterpart of this word needs one of each other word.
+    v_others := ARRAY (
+        SELECT ' (?:' || concat_ws('|', q.word, (
+            SELECT string_agg(s.token || ' ', '|')
+            FROM unnest(v_tokens, v_places) AS s (token, place) WHERE s.place = q.place)) || ')'
+        FROM unnest(p_tokens) WITH ORDINALITY AS q (word, place) WHERE q.place <> v_place);
 
     RETURN QUERY
-        WITH driven AS MATERIALIZED (
-            SELECT DISTINCT s.token FROM unnest(v_tokens, v_places) AS s (token, place)
-            WHERE p_tokens[s.place] = p_driver
+        WITH matching AS MATERIALIZED (
+            SELECT t.all_tokens, t.patient_id FROM public.patient_name_tokens t
+            WHERE t.organization_id = v_organization
+              AND t.token >= v_word AND t.token < v_word || chr(1114111)
+              AND t.all_tokens ~ ALL (v_others) AND NOT t.all_tokens LIKE ALL (v_begin)
             UNION
-            (SELECT v.token FROM public.name_vocabulary v
-             WHERE v.organization_id = v_organization AND v.token >= p_driver AND v.token < v_end
-             ORDER BY v.token LIMIT 50)
-        ), matching AS MATERIALIZED (
-            SELECT DISTINCT t.all_tokens, t.patient_id
-            FROM driven JOIN public.patient_name_tokens t
-                 ON t.organization_id = v_organization AND t.token = driven.token
-            WHERE t.all_tokens ~ v_all AND NOT t.all_tokens LIKE ALL (v_begin)
+            SELECT t.all_tokens, t.patient_id FROM public.patient_name_tokens t
+            WHERE t.organization_id = v_organization AND t.token = ANY (v_spelled)
+              AND t.all_tokens ~ ALL (v_others) AND NOT t.all_tokens LIKE ALL (v_begin)
         ), priced AS MATERIALIZED (
             SELECT (
                 SELECT sum(CASE WHEN position(' ' || q.word IN m.all_tokens) > 0 THEN 0 ELSE (
