@@ -198,7 +198,7 @@ async def test_the_line_is_bounded_and_cancelled_waiters_leave_it(settings: Sett
             await asyncio.gather(*waiting, return_exceptions=True)
             waiting = [asyncio.create_task(node.acquire())]
             await asyncio.sleep(0)
-        await node.release(await waiting[0], clean=True)
+        node.release(await waiting[0], clean=True)
 
 
 async def test_a_cut_off_statement_costs_its_connection_alone(settings: Settings) -> None:

@@ -88,7 +88,7 @@ async def test_a_context_is_set_once(organization: Organization, as_app: Connect
     [
         "patient_read('{0}', '{0}', 'admin', '', 'test', '{0}')",
         "patient_page('{0}', '{0}', 'admin', '', 'test', 10, NULL)",
-        "patient_search('{0}', '{0}', 'admin', '', 't', '{{}}', '{{}}', '{{}}', 9, 0, '', '', '{0}')",
+        "patient_search('{0}', '{0}', 'admin', '', 't', '{{}}', '{{}}', NULL, '{{}}', 9, 0, '', '', '{0}')",
     ],
 )
 async def test_a_hot_function_is_refused_where_a_context_is_set(
@@ -302,7 +302,7 @@ async def test_waiters_are_served_first_come_first_served(open_node: OpenNode) -
     async def take(number: int) -> None:
         connection = await node.acquire()
         served.append(number)
-        await node.release(connection, clean=True)
+        node.release(connection, clean=True)
 
     held = [await node.acquire(), await node.acquire()]
     waiting = []
@@ -310,7 +310,7 @@ async def test_waiters_are_served_first_come_first_served(open_node: OpenNode) -
         waiting.append(asyncio.create_task(take(number)))
         await asyncio.sleep(0)  # it joins the queue
     for connection in held:
-        await node.release(connection, clean=True)
+        node.release(connection, clean=True)
     late = asyncio.create_task(take(30))
     await asyncio.gather(*waiting, late)
     assert served == list(range(31))
@@ -324,7 +324,7 @@ async def test_a_full_pool_says_so_in_bounded_time(open_node: OpenNode) -> None:
     answers = await asyncio.gather(*(node.acquire() for _ in range(20)), return_exceptions=True)
     assert all(isinstance(answer, PoolFull) for answer in answers)
     assert monotonic() - started < 1
-    await node.release(connection, clean=True)
+    node.release(connection, clean=True)
     assert await node.fetchrow("SELECT 7") == (7,)
 
 
@@ -338,7 +338,7 @@ async def test_a_waiter_that_gives_up_leaves_no_hole_in_the_queue(
     await asyncio.sleep(0)
     for task in waiting[::2]:
         task.cancel()
-    await node.release(held, clean=True)
+    node.release(held, clean=True)
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert [answer[0] for answer in answers[1::2] if isinstance(answer, asyncpg.Record)] == list(
         range(1, 40, 2)

@@ -7,7 +7,6 @@ from litestar.datastructures import State
 from litestar.types import ASGIApp
 
 from polyclinic.api import audit, docs, health, me, organizations, patients
-from polyclinic.api.compression import compression
 from polyclinic.api.edge import Edge
 from polyclinic.api.problems import handle
 
@@ -34,8 +33,8 @@ def create_litestar(parts: "Polyclinic") -> Litestar:
         state=State({"polyclinic": parts}, deep_copy=False),
         lifespan=[parts.running],
         exception_handlers={Exception: handle},
-        compression_config=compression,
         openapi_config=docs.openapi_config,
         request_max_body_size=parts.settings.max_body_bytes,
+        logging_config=None,
         debug=False,
     )

@@ -1,33 +1,26 @@
 """Answers over 1 KiB as zstd, or gzip for clients that know only that (RFC 8878, RFC 9110)."""
 
-from io import BytesIO
-from typing import ClassVar
+import gzip
 
 import zstandard
-from litestar.config.compression import CompressionConfig
-from litestar.middleware.compression.facade import CompressionFacade
 
-_FAST = zstandard.ZstdCompressor(level=3)
-
-
-class ZstdCompression(CompressionFacade):
-    """Litestar's interface to a compressor, for zstd."""
-
-    encoding: ClassVar[str] = "zstd"
-
-    def __init__(
-        self, buffer: BytesIO, compression_encoding: str, config: CompressionConfig
-    ) -> None:
-        self._writer = _FAST.stream_writer(buffer, closefd=False)
-
-    def write(self, body: bytes) -> None:
-        self._writer.write(body)
-        self._writer.flush(zstandard.FLUSH_BLOCK)
-
-    def close(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+MINIMUM_BYTES = 1024
+_zstd = zstandard.ZstdCompressor(level=3)
 
 
-compression = CompressionConfig(
-    backend="zstd", compression_facade=ZstdCompression, minimum_size=1024, gzip_compress_level=5
-)
+def encoding_for(accepted: str) -> str | None:
+    """The best encoding that an Accept-Encoding header names, or None."""
+    offers = dict(_offer(part) for part in accepted.lower().split(","))
+    return next((name for name in ("zstd", "gzip") if offers.get(name, 0) > 0), None)
+
+
+def compress(body: bytes, encoding: str) -> bytes:
+    return _zstd.compress(body) if encoding == "zstd" else gzip.compress(body, 5)
+
+
+def _offer(part: str) -> tuple[str, float]:
+    name, _, parameter = part.strip().partition(";")
+    try:
+        return name.strip(), float(parameter.strip().removeprefix("q=") or 1)
+    except ValueError:
+        return name.strip(), 0.0

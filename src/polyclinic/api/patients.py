@@ -9,6 +9,7 @@ from litestar import Response, delete, get, patch, post, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from polyclinic.api.answers import JsonAnswer
 from polyclinic.api.operations import operation, problem
 from polyclinic.api.pages import Page
 from polyclinic.api.problems import PreconditionMissing
@@ -208,7 +209,7 @@ def tagged(request: AnyRequest, body: bytes) -> Response[Any]:
     """The body with its ETag, or 304 where the caller has it."""
     tag = entity_tag(body)
     if is_known(tag, request.headers.get("if-none-match")):
-        return Response(None, status_code=304, headers={"etag": tag})
+        return JsonAnswer(None, status=304, headers={"etag": tag})
     return json_response(body, headers={"etag": tag})
 
 

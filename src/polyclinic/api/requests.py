@@ -9,6 +9,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.params import HeaderParameter, QueryParameter
 
+from polyclinic.api.answers import JsonAnswer
 from polyclinic.api.operations import Rights
 from polyclinic.core.errors import Forbidden
 from polyclinic.core.ids import OrganizationId
@@ -161,4 +162,4 @@ def json_response(
     body: bytes, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response[Any]:
     """A response of JSON that is encoded already."""
-    return Response(body, status_code=status, headers=headers, media_type="application/json")
+    return JsonAnswer(body, status=status, headers=headers or {})

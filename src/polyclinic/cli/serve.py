@@ -42,6 +42,7 @@ def api(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         log_config=None,
         log_level="warning",

@@ -2,14 +2,19 @@
 
 Invariants:
 - A connection is held for a transaction, never for a request.
-- Waiting is first come, first served, bounded in number and time; past that the answer is `PoolFull`.
+- Waiting is first come, first served, bounded in number and time; past that it is `PoolFull`.
 - A connection whose last statement was cut off (cancelled, timed out, broken) is discarded: its
   answer may still be on the way, and the next user would read it.
-- No connection carries state from one user to the next: every setting is transaction-local, so the
-  driver's RESET round trip is left out.
+- No connection carries state from one user to the next: every setting is transaction-local, so
+  nothing is reset between users.
+
+The pool is our own because these are all it has to do; the driver's adds a proxy, a reset and two
+tasks' worth of bookkeeping to every statement (docs/decisions/0007-own-pool.md).
 """
 
 import asyncio
+import contextlib
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +23,7 @@ from typing import Any
 
 import asyncpg
 
-from polyclinic.db.errors import PoolFull, translated
+from polyclinic.db.errors import DatabaseUnavailable, PoolFull, translated
 
 
 class NodeRole(StrEnum):
@@ -37,114 +42,133 @@ class PoolLimits:
     connect_timeout_s: float = 3.0
 
 
-class _Connection(asyncpg.Connection):  # type: ignore[misc]
-    """Without the reset between users; see the module's last invariant."""
-
-    __slots__ = ()
-
-    def get_reset_query(self) -> str:
-        return ""
-
-
 class Node:
-    """A server's connections. `open` does not connect: a server that is down fails its users only."""
+    """A server's connections, made when they are first needed.
+
+    A server that is down fails its users only. For one event loop.
+    """
 
     def __init__(self, name: str, dsn: str, role: NodeRole, limits: PoolLimits) -> None:
         self.name = name
         self.role = role
         self._dsn = dsn
         self._limits = limits
-        self._free = asyncio.Semaphore(limits.size)
-        self._waiting = 0
-        self._pool: asyncpg.Pool | None = None
+        self._is_open = False
+        self._permits = limits.size
+        self._line: deque[asyncio.Future[None]] = deque()
+        self._idle: list[asyncpg.Connection] = []
 
     async def open(self) -> None:
-        """Make the pool; repeating is harmless."""
-        if self._pool is None:
-            timeout_ms = round(self._limits.statement_timeout_s * 1000)
-            self._pool = await asyncpg.create_pool(
-                self._dsn,
-                min_size=0,
-                max_size=self._limits.size,
-                connection_class=_Connection,
-                max_inactive_connection_lifetime=300,
-                timeout=self._limits.connect_timeout_s,
-                command_timeout=self._limits.statement_timeout_s + 1,
-                server_settings={
-                    "application_name": "polyclinic",
-                    "statement_timeout": str(timeout_ms),
-                    "idle_in_transaction_session_timeout": str(timeout_ms),
-                },
-            )
+        """Let users in; connects to nothing. Repeating is harmless."""
+        self._is_open = True
 
     async def close(self) -> None:
-        """Let running statements end, then close every connection."""
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
+        """Close what is idle; what is in use is closed when it comes back."""
+        self._is_open = False
+        idle, self._idle = self._idle, []
+        for connection in idle:
             try:
-                async with asyncio.timeout(5):
-                    await pool.close()
-            except TimeoutError:
-                pool.terminate()
+                await connection.close(timeout=2)
+            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()
 
     async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
         """One row, or None, of one statement in autocommit: durable when this returns."""
         connection = await self.acquire()
-        clean = False
+        is_clean = False
         try:
             row = await connection.fetchrow(query, *args)
-            clean = True
+            is_clean = True
             return row
         except BaseException as error:
-            clean = isinstance(error, asyncpg.PostgresError)
+            is_clean = isinstance(error, asyncpg.PostgresError)
             raise translated(error) or error from None
         finally:
-            await self.release(connection, clean=clean)
+            self.release(connection, clean=is_clean)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection for one piece of work outside any organization (directory, maintenance)."""
         connection = await self.acquire()
-        clean = False
+        is_clean = False
         try:
             yield connection
-            clean = True
+            is_clean = True
         except BaseException as error:
             raise translated(error) or error from None
         finally:
-            await self.release(connection, clean=clean)
+            self.release(connection, clean=is_clean)
 
     async def acquire(self) -> asyncpg.Connection:
         """Wait in line for a connection. Raises `PoolFull`, `DatabaseUnavailable`."""
-        await self._enter()
+        if self._permits > 0:
+            self._permits -= 1
+        else:
+            await self._stand_in_line()
         try:
-            assert self._pool is not None, "Node.open comes first"
-            return await self._pool.acquire()
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_closed():
+                    return connection
+            return await self._connect()
         except BaseException as error:
-            self._free.release()
+            self._pass_on()
             raise translated(error) or error from None
 
-    async def release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
+    def release(self, connection: asyncpg.Connection, *, clean: bool) -> None:
         """Give a connection back; one that is not `clean` is cut off instead of reused."""
-        try:
-            if not clean:
-                connection.terminate()
-            if self._pool is not None:
-                await self._pool.release(connection)
-        finally:
-            self._free.release()
+        if clean and self._is_open and not connection.is_closed():
+            self._idle.append(connection)
+        else:
+            connection.terminate()
+        self._pass_on()
 
-    async def _enter(self) -> None:
-        if not self._free.locked():
-            await self._free.acquire()
-            return
-        if self._waiting >= self._limits.max_waiting:
+    def _pass_on(self) -> None:
+        """Hand the permit to who waits longest, or keep it."""
+        while self._line:
+            waiting = self._line.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+        self._permits += 1
+
+    async def _stand_in_line(self) -> None:
+        if len(self._line) >= self._limits.max_waiting:
             raise PoolFull("too many requests are waiting for the database")
-        self._waiting += 1
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._line.append(turn)
+        deadline = loop.call_later(self._limits.max_wait_s, self._give_up, turn)
         try:
-            async with asyncio.timeout(self._limits.max_wait_s):
-                await self._free.acquire()
-        except TimeoutError:
-            raise PoolFull("no database connection became free in time") from None
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                with contextlib.suppress(ValueError):  # passed over already
+                    self._line.remove(turn)
+            elif turn.exception() is None:
+                self._pass_on()  # cancelled in the moment that its turn came
+            raise
         finally:
-            self._waiting -= 1
+            deadline.cancel()
+
+    def _give_up(self, turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            self._line.remove(turn)
+            turn.set_exception(PoolFull("no database connection became free in time"))
+
+    async def _connect(self) -> asyncpg.Connection:
+        if not self._is_open:
+            raise DatabaseUnavailable(f"the pool of {self.name} is closed")
+        timeout_s = self._limits.statement_timeout_s
+        timeout_ms = str(round(timeout_s * 1000))
+        return await asyncpg.connect(
+            self._dsn,
+            timeout=self._limits.connect_timeout_s,
+            command_timeout=timeout_s + 1,
+            max_cached_statement_lifetime=0,
+            server_settings={
+                "application_name": "polyclinic",
+                "statement_timeout": timeout_ms,
+                "idle_in_transaction_session_timeout": timeout_ms,
+            },
+        )

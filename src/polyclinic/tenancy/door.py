@@ -137,7 +137,7 @@ class OrganizationTransaction:
         except BaseException as failure:
             raise translated(failure) or failure from error
         finally:
-            await self._node.release(connection, clean=clean)
+            self._node.release(connection, clean=clean)
 
     async def _begun(self) -> asyncpg.Connection:
         if self._connection is None:
@@ -155,7 +155,7 @@ class OrganizationTransaction:
         try:
             await connection.execute(self._opening())
         except BaseException:
-            await self._node.release(connection, clean=False)
+            self._node.release(connection, clean=False)
             raise
         return connection
 
