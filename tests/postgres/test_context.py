@@ -88,7 +88,10 @@ async def test_a_context_is_set_once(organization: Organization, as_app: Connect
     [
         "patient_read('{0}', '{0}', 'admin', '', 'test', '{0}')",
         "patient_page('{0}', '{0}', 'admin', '', 'test', 10, NULL)",
-        "patient_search('{0}', '{0}', 'admin', '', 't', '{{}}', '{{}}', NULL, '{{}}', 9, 0, '', '', '{0}')",
+        (
+            "patient_search('{0}', '{0}', 'admin', '', 't', '{{}}', '{{}}', '', '{{}}', "
+            "9, 0, '', '', '{0}')"
+        ),
     ],
 )
 async def test_a_hot_function_is_refused_where_a_context_is_set(

@@ -43,10 +43,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     shots: list[Shot]
 
 
+SLOW_MS = 20
+
+
 class Tally(msgspec.Struct, kw_only=True):
     """What came of a job. Latencies from write to last byte, of the `measured` answers alone.
 
-    `unexpected` counts answers of status 200 without what was expected in them.
+    `unexpected` counts answers of status 200 without what was expected in them; `slow_share` is
+    the part of the answers that took longer than `SLOW_MS`.
     """
 
     answered: int = 0
@@ -57,6 +61,7 @@ class Tally(msgspec.Struct, kw_only=True):
     p50_ms: float = 0
     p99_ms: float = 0
     max_ms: float = 0
+    slow_share: float = 0
     failure: str = ""
 
 
@@ -167,6 +172,7 @@ def _summed_up(tally: Tally, found: list[float]) -> Tally:
         tally.p50_ms = found[len(found) // 2] * 1000
         tally.p99_ms = found[len(found) * 99 // 100] * 1000
         tally.max_ms = found[-1] * 1000
+        tally.slow_share = sum(seconds * 1000 > SLOW_MS for seconds in found) / len(found)
     elif not tally.failure:
         tally.failure = "no answer in the time given"
     return tally

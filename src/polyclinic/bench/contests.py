@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from polyclinic.bench.client import Shot
+from polyclinic.bench.client import SLOW_MS, Shot
 from polyclinic.bench.errors import BenchFailed
 from polyclinic.bench.figures import Figure, Spread, Unit, ratios
 from polyclinic.bench.load import LoadGenerator, LoadRun
@@ -84,6 +84,18 @@ class Outcome:
             value=value,
             target="" if below_ms is None else f"< {below_ms:g} ms",
             is_met=None if below_ms is None else value.median < below_ms,
+        )
+
+    def slow(self) -> Figure:
+        """The part of the answers that took longer than 20 ms, beside pgbench's: what of a missed
+        p99 is the machine's."""
+        return Figure(
+            group=self.contest.name,
+            name=f"over {SLOW_MS} ms",
+            unit="%",
+            value=Spread.of(run.tally.slow_share * 100 for run in self.loads),
+            limit=Spread.of(run.slow_share * 100 for run in self.limits),
+            limit_of=PGBENCH,
         )
 
     def costs(self) -> list[Figure]:

@@ -5,16 +5,18 @@ import subprocess
 from dataclasses import dataclass
 from uuid import UUID
 
+from polyclinic.bench.client import SLOW_MS
 from polyclinic.bench.errors import BenchFailed
 from polyclinic.db.postgres_user import ServerUser, programs
 
 
 @dataclass(frozen=True, slots=True)
 class PgbenchRun:
-    """Transactions a second without the time to connect; the mean latency."""
+    """Transactions a second without the time to connect; the mean latency; the part over 20 ms."""
 
     tps: float
     mean_ms: float
+    slow_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Pgbench:
             [
                 *(programs(user) / "pgbench", "--no-vacuum", "--protocol=prepared"),
                 *(f"--client={clients}", f"--jobs={min(clients, self.threads)}"),
+                f"--latency-limit={SLOW_MS}",
                 *(f"--time={max(1, round(seconds))}", "--file=-", self.dsn),
             ],
             check=False,
@@ -52,7 +55,9 @@ def _parsed(said: str) -> PgbenchRun:
     mean = re.search(r"^latency average = ([0-9.]+) ms", said, re.MULTILINE)
     if tps is None or mean is None or not float(tps[1]):
         raise BenchFailed(f"pgbench said nothing of use: {said.strip()[-500:]}")
-    return PgbenchRun(float(tps[1]), float(mean[1]))
+    slow = re.search(r"latency limit: (\d+)/(\d+)", said)
+    share = int(slow[1]) / int(slow[2]) if slow is not None else 0.0
+    return PgbenchRun(float(tps[1]), float(mean[1]), share)
 
 
 def one_of(ids: list[UUID], variable: str = "n") -> str:

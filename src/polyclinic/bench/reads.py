@@ -34,6 +34,7 @@ def measure_reads(tools: Tools, shard: Shard, clinics: list[Clinic]) -> list[Fig
         many.rate(target=f"ratio >= {LEAST_RATIO}", is_met=is_met),
         many.typical(),
         many.slowest(below_ms=P99_MS),
+        many.slow(),
         *many.costs(),
         one.rate(),
         one.typical(),

@@ -14,7 +14,7 @@ from polyclinic.bench.datasets import Clinic, Shard
 from polyclinic.bench.figures import Figure, Spread
 from polyclinic.bench.load import LoadRun
 from polyclinic.bench.requests import search_shot
-from polyclinic.bench.typing_errors import beginning, misspelt
+from polyclinic.bench.typing_errors import beginning, misspelt, word_and_beginning
 from polyclinic.core.ids import OrganizationId, UserId, new_id
 from polyclinic.core.pages import DEFAULT_LIMIT
 from polyclinic.patients import reading
@@ -74,6 +74,11 @@ def _queries(shard: Shard, hospital: Clinic) -> list[tuple[str, list[Query], flo
             "search by a beginning",
             [Query(beginning(name, random), name) for name in names],
             PREFIX_P99_MS,
+        ),
+        (
+            "a word and a beginning",
+            [Query(word_and_beginning(name, random), name) for name in names],
+            FUZZY_P99_MS,
         ),
         (
             "search with a slip",

@@ -7,14 +7,17 @@ from polyclinic.core.names import normal_form
 
 
 def beginning(name: str, random: Random) -> str:
-    """Two to five letters of a word of the name; one time in three after another whole word."""
-    words = [word for word in normal_form(name).split() if len(word) > 1]
-    if not words:
-        return name
-    random.shuffle(words)
-    if len(words) > 1 and random.random() < 1 / 3:
-        return f"{words[0]} {words[1][: random.randint(1, 3)]}"
-    return words[0][: random.randint(2, 5)]
+    """Two to five letters of a word of the name."""
+    words = _shuffled(name, random)
+    return words[0][: random.randint(2, 5)] if words else name
+
+
+def word_and_beginning(name: str, random: Random) -> str:
+    """A word of the name, and one to three letters of another."""
+    words = _shuffled(name, random)
+    if len(words) < 2:
+        return beginning(name, random)
+    return f"{words[0]} {words[1][: random.randint(1, 3)]}"
 
 
 def misspelt(name: str, random: Random) -> str:
@@ -28,6 +31,12 @@ def misspelt(name: str, random: Random) -> str:
     if random.random() < 0.5:
         words.reverse()
     return " ".join(words)
+
+
+def _shuffled(name: str, random: Random) -> list[str]:
+    words = [word for word in normal_form(name).split() if len(word) > 1]
+    random.shuffle(words)
+    return words
 
 
 def _with_slip(word: str, random: Random) -> str:
