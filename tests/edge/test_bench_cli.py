@@ -55,6 +55,7 @@ def test_every_target_has_a_figure(report: dict[str, object]) -> None:
         ("page 150 rows down", "rate"),
         ("page 150 rows down", "to the first"),
         ("search by a beginning", "p99"),
+        ("a word and a beginning", "p99"),
         ("search with a slip", "p99"),
         ("memory of the API", "RSS"),
     }

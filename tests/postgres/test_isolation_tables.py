@@ -432,7 +432,8 @@ def test_a_search_finds_no_patient_of_another_and_no_unshared_phone(
 
 def find(tokens: list[str], prints: list[bytes]) -> tuple[bytes, list[Any]]:
     query = (
-        b"SELECT patient_id FROM find_patients(%s::text[], %s::text[], %s::bytea[], 50, 0, '', '',"
-        b" '00000000-0000-0000-0000-000000000000')"
+        b"SELECT patient_id FROM find_patients(%s::text[], %s::text[], %s, %s::bytea[], 50, 0, '',"
+        b" '', '00000000-0000-0000-0000-000000000000')"
     )
-    return query, [tokens, [sound_key(token) for token in tokens], prints]
+    driver = tokens[0] if tokens else ""
+    return query, [tokens, [sound_key(token) for token in tokens], driver, prints]

@@ -47,8 +47,36 @@ class ApiFailed(Fault):
     code = "api-failed"
 
 
-class _Stop(KeyboardInterrupt):
-    """SIGTERM or Ctrl-C. An event loop lets no other exception of a signal handler through."""
+class _Stop(Exception):
+    """SIGTERM or Ctrl-C was seen."""
+
+
+class _Signals:
+    """Remembers that SIGTERM or Ctrl-C came, and lets each step end before it is acted on.
+
+    A handler that raises would raise anywhere: between a process's start and our note of it, or in
+    a destructor, which swallows it.
+    """
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def __enter__(self) -> "_Signals":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+
+    def check(self) -> None:
+        """Raises `_Stop` where a signal came."""
+        if self._came:
+            raise _Stop
+
+    def _note(self, _: int, __: FrameType | None) -> None:
+        self._came = True
 
 
 @dataclass
@@ -89,26 +117,25 @@ def up(
     settings = settings_for(data_dir)
     started = time.monotonic()
     running = Running()
-    signal.signal(signal.SIGTERM, _raise_stop)
-    signal.signal(signal.SIGINT, _raise_stop)
     try:
-        summary = _start(settings, running, port=port, workers=workers, demo=demo)
-        _report(settings, summary, port, time.monotonic() - started, as_json)
-        _watch(running, settings, port=port, workers=workers)
+        with _Signals() as signals:
+            summary = _start(settings, running, signals, port=port, workers=workers, demo=demo)
+            _report(settings, summary, port, time.monotonic() - started, as_json)
+            _watch(running, settings, signals, port=port, workers=workers)
     except _Stop:
         err.print("stopping")
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         running.stop()
 
 
-def _raise_stop(_: int, __: FrameType | None) -> None:
-    raise _Stop
-
-
 def _start(
-    settings: Settings, running: Running, *, port: int, workers: int, demo: bool
+    settings: Settings,
+    running: Running,
+    signals: _Signals,
+    *,
+    port: int,
+    workers: int,
+    demo: bool,
 ) -> DemoSummary | None:
     _require_free(port)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -118,15 +145,18 @@ def _start(
                 settings.data_dir / "postgres", ServerSettings(max_connections=200)
             )
             running.server.start()
+        signals.check()
         status.update("migrating")
         installation.prepare(settings)
+        signals.check()
         status.update("starting the API")
         _start_api(running, settings, port=port, workers=workers)
         summary = None
+        signals.check()
         if demo:
             status.update("filling two clinics")
             summary = asyncio.run(_load_demo(settings))
-        _wait_until_ready(running, port, status)
+        _wait_until_ready(running, signals, port, status)
     return summary
 
 
@@ -166,10 +196,11 @@ async def _load_demo(settings: Settings) -> DemoSummary:
         return await load_demo(parts)
 
 
-def _wait_until_ready(running: Running, port: int, status: Status) -> None:
+def _wait_until_ready(running: Running, signals: _Signals, port: int, status: Status) -> None:
     status.update("waiting for the API")
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
+        signals.check()
         assert running.api is not None
         if running.api.poll() is not None:
             break
@@ -181,10 +212,13 @@ def _wait_until_ready(running: Running, port: int, status: Status) -> None:
     raise ApiFailed("the API did not become ready; its log is api.log in the data directory")
 
 
-def _watch(running: Running, settings: Settings, *, port: int, workers: int) -> None:
+def _watch(
+    running: Running, settings: Settings, signals: _Signals, *, port: int, workers: int
+) -> None:
     """Until a signal comes: the server or the API, if it dies, is started again."""
     assert running.api is not None
     while True:
+        signals.check()
         try:
             status = running.api.wait(timeout=WATCH_S)
         except subprocess.TimeoutExpired:
