@@ -1,5 +1,6 @@
 """Patients over HTTP, as reception and a doctor use them."""
 
+import base64
 from collections.abc import Callable
 
 import pytest
@@ -152,3 +153,73 @@ async def test_audit_pages_neither_skip_nor_repeat(api: Api, organization: Organ
             break
     expected = [e["id"] for e in whole.json()["items"] if e["action"] != "audit.read"]
     assert ids == expected
+
+
+async def actions(api: Api, admin: dict[str, str]) -> list[tuple[str, str]]:
+    log = await api.client.get("/v1/audit", params={"limit": 100}, headers=admin)
+    return [(entry["action"], entry["outcome"]) for entry in log.json()["items"]]
+
+
+async def test_a_repeated_registration_shows_what_may_be_shown_now(
+    api: Api, organization: Organization, new_phone: Callable[[], str]
+) -> None:
+    admin = await api.as_role(Role.ADMIN, organization)
+    body = {"name": "Ana Sanz", "phone": new_phone(), "consent": {"method": "written"}}
+    once = {**admin, "Idempotency-Key": "again"}
+    first = await api.client.post("/v1/patients", json=body, headers=once)
+    assert first.json()["phone"] == body["phone"]
+    await api.client.delete(f"{first.headers['location']}/consent", headers=admin)
+    again = await api.client.post("/v1/patients", json=body, headers=once)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert set(again.json()) == {"id", "person_id", "name", "profile_shared"}
+    assert ("patient.read", "done") in await actions(api, admin)
+
+
+async def test_who_was_shown_as_a_possible_match_is_recorded(
+    api: Api, organization: Organization, new_phone: Callable[[], str]
+) -> None:
+    admin = await api.as_role(Role.ADMIN, organization)
+    first = {"name": "Leo Gil", "date_of_birth": "2011-05-05", "phone": new_phone()}
+    known = (await api.client.post("/v1/patients", json=first, headers=admin)).json()["person_id"]
+    await api.client.post("/v1/patients", json={**first, "name": "Mía Gil"}, headers=admin)
+    log = await api.client.get(
+        "/v1/audit", params={"action": "patient.match", "entity_id": known}, headers=admin
+    )
+    (entry,) = log.json()["items"]
+    assert (entry["outcome"], entry["entity_ids"]) == ("refused", [known])
+
+
+async def test_a_change_is_recorded_in_every_organization_it_reaches(
+    api: Api, found_organization: FoundOrganization, new_phone: Callable[[], str]
+) -> None:
+    body = {"name": "Ana Sanz", "date_of_birth": "1990-01-02", "phone": new_phone()}
+    here = await api.as_role(Role.ADMIN, await found_organization())
+    there = await api.as_role(Role.ADMIN, await found_organization())
+    made = await api.client.post(
+        "/v1/patients", json={**body, "consent": {"method": "written"}}, headers=here
+    )
+    await api.client.post("/v1/patients", json=body, headers=there)
+    tag = (await api.client.get(made.headers["location"], headers=here)).headers["etag"]
+    changed = await api.client.patch(
+        made.headers["location"],
+        json={"blood_type": "O-"},
+        headers={**here, "If-Match": f'"other", {tag}', "If-None-Match": "*"},
+    )
+    assert changed.status_code == 200  # never 304: it was done
+    assert ("patient.changed-elsewhere", "done") in await actions(api, there)
+    assert ("patient.changed-elsewhere", "done") not in await actions(api, here)
+
+
+async def test_a_search_cursor_tells_no_name(api: Api, reception: dict[str, str]) -> None:
+    for name in ("Ana Sanz", "Eva Sanz"):
+        await api.client.post("/v1/patients", json={"name": name}, headers=reception)
+    page = await api.client.get(
+        "/v1/patients", params={"query": "sanz", "limit": 1}, headers=reception
+    )
+    cursor = page.json()["next_cursor"]
+    raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    assert b"sanz" not in raw
+    second = await api.client.get(
+        "/v1/patients", params={"query": "sanz", "limit": 1, "cursor": cursor}, headers=reception
+    )
+    assert [item["name"] for item in second.json()["items"]] == ["Eva Sanz"]

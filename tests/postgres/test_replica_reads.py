@@ -17,6 +17,8 @@ from polyclinic.app import Polyclinic
 from polyclinic.core.ids import OrganizationId, new_id
 from polyclinic.databases import EMBEDDED_NAMES
 from polyclinic.db.embedded import EmbeddedServer, ServerSettings
+from polyclinic.db.errors import DatabaseUnavailable
+from polyclinic.db.node import Node, NodeRole, PoolLimits
 from polyclinic.db.roles import APP
 from polyclinic.organizations import organization as organizations
 from polyclinic.organizations.organization import CreateOrganization, Organization
@@ -296,3 +298,15 @@ async def test_a_replica_that_is_down_is_a_503_in_bounded_time(
     finally:
         pair.replica.start()
     assert (await api.client.get(path, headers=doctor)).status_code == 200
+
+
+async def test_a_standby_under_a_primarys_name_is_refused(pair: Pair) -> None:
+    """It would answer reads, and neither it nor the door would record them."""
+    dsn = pair.replica.dsn(EMBEDDED_NAMES["shard"], user=APP)
+    node = Node("shard/primary", dsn, NodeRole.PRIMARY, PoolLimits(size=1))
+    await node.open()
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            await node.fetchrow("SELECT 1")
+    finally:
+        await node.close()

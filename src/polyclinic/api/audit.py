@@ -8,11 +8,10 @@ from litestar import get
 from litestar.params import FromQuery, QueryParameter
 
 from polyclinic.api.operations import operation
-from polyclinic.api.pages import Page
 from polyclinic.api.requests import AnyRequest, Cursor, Limit, enter, polyclinic
 from polyclinic.audit.log import AuditEntry, AuditFilter, read_log
 from polyclinic.core.errors import Invalid
-from polyclinic.core.pages import DEFAULT_LIMIT
+from polyclinic.core.pages import DEFAULT_LIMIT, Page
 from polyclinic.tenancy.context import Role
 from polyclinic.tenancy.door import Intent
 
@@ -48,8 +47,7 @@ async def read_audit(
         since=with_offset(since, "since"),
         until=with_offset(until, "until"),
     )
-    found = await read_log(polyclinic(request).door, context, wanted, limit=limit, cursor=cursor)
-    return Page(found.items, found.next_cursor)
+    return await read_log(polyclinic(request).door, context, wanted, limit=limit, cursor=cursor)
 
 
 def with_offset(instant: datetime | None, field: str) -> datetime | None:

@@ -8,7 +8,6 @@ from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath, JSONBody
 
 from polyclinic.api.operations import operation
-from polyclinic.api.pages import Page
 from polyclinic.api.problems import PreconditionMissing
 from polyclinic.api.requests import (
     AnyRequest,
@@ -25,7 +24,7 @@ from polyclinic.api.requests import (
     signed_in,
 )
 from polyclinic.core.errors import Forbidden
-from polyclinic.core.pages import DEFAULT_LIMIT
+from polyclinic.core.pages import DEFAULT_LIMIT, Page
 from polyclinic.organizations import branch, member, organization, practitioner
 from polyclinic.organizations.branch import Branch, CreateBranch
 from polyclinic.organizations.errors import MemberChanged
@@ -75,10 +74,9 @@ async def list_organizations(
     proof = await signed_in(request)
     user = await parts.callers.user(proof)
     mine = [m.organization_id for m in parts.callers.memberships(user, proof)]
-    found = await organization.page(
+    return await organization.page(
         parts.control, None if user.is_superadmin else mine, limit=limit, cursor=cursor
     )
-    return Page(found.items, found.next_cursor)
 
 
 @get(
@@ -125,8 +123,7 @@ async def list_branches(
 ) -> Page[Branch]:
     """The branches that you may see."""
     context = await enter(request, str(organization_id))
-    found = await branch.page(polyclinic(request).door, context, limit=limit, cursor=cursor)
-    return Page(found.items, found.next_cursor)
+    return await branch.page(polyclinic(request).door, context, limit=limit, cursor=cursor)
 
 
 @post(
@@ -161,8 +158,7 @@ async def list_practitioners(
 ) -> Page[Practitioner]:
     """The practitioners whom you may see."""
     context = await enter(request)
-    found = await practitioner.page(polyclinic(request).door, context, limit=limit, cursor=cursor)
-    return Page(found.items, found.next_cursor)
+    return await practitioner.page(polyclinic(request).door, context, limit=limit, cursor=cursor)
 
 
 @get(
@@ -200,8 +196,7 @@ async def list_members(
 ) -> Page[Member]:
     """The organization's members."""
     context = await enter(request)
-    found = await member.page(polyclinic(request).door, context, limit=limit, cursor=cursor)
-    return Page(found.items, found.next_cursor)
+    return await member.page(polyclinic(request).door, context, limit=limit, cursor=cursor)
 
 
 @get(

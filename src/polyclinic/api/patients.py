@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,7 +12,6 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from polyclinic.api.answers import JsonAnswer
 from polyclinic.api.operations import operation, problem
-from polyclinic.api.pages import Page
 from polyclinic.api.problems import PreconditionMissing
 from polyclinic.api.requests import (
     AnyRequest,
@@ -25,11 +25,11 @@ from polyclinic.api.requests import (
     polyclinic,
 )
 from polyclinic.core.ids import PatientId
-from polyclinic.core.pages import DEFAULT_LIMIT
+from polyclinic.core.pages import DEFAULT_LIMIT, Page
 from polyclinic.patients import consent, editing, reading
 from polyclinic.patients.consent import GiveConsent
 from polyclinic.patients.editing import ChangePatient, entity_tag
-from polyclinic.patients.errors import PatientNotFound
+from polyclinic.patients.errors import NotACandidate, PatientNotFound, PossibleMatch
 from polyclinic.patients.profile import PatientItem, PatientView, encoded_view
 from polyclinic.patients.registration import Outcome, RegisterPatient, register
 from polyclinic.tenancy.access import Access
@@ -75,7 +75,13 @@ async def register_patient(
         location = f"{PATH}/{registered.patient_id}"
         return Answer(status, encoded_view(registered.row, keys), location)
 
-    return await change_once(request, context, idempotency_key, work)
+    async def replay(transaction: OrganizationTransaction, kept: Answer) -> Answer:
+        patient_id = UUID((kept.location or "").rpartition("/")[2])
+        row = await reading.read_in(transaction, PatientId(patient_id))
+        return replace(kept, body=encoded_view(row, keys))
+
+    async with unclear_recorded(request, context):
+        return await change_once(request, context, idempotency_key, work, replay=replay)
 
 
 @get(PATH, **operation("listPatients", "List or search patients", "Patients", roles=READERS))
@@ -159,7 +165,7 @@ async def change_patient(
         body = await editing.change(
             parts.door, parts.keys, context, PatientId(patient_id), data, if_match=if_match
         )
-    return tagged(request, body)
+    return with_tag(body)
 
 
 @put(
@@ -176,7 +182,7 @@ async def give_consent(
     parts = polyclinic(request)
     async with absence_recorded(request, context, "consent.given", patient_id):
         row = await consent.give(parts.door, context, PatientId(patient_id), data or GiveConsent())
-    return tagged(request, encoded_view(row, parts.keys))
+    return with_tag(encoded_view(row, parts.keys))
 
 
 @delete(
@@ -193,6 +199,21 @@ async def withdraw_consent(request: AnyRequest, patient_id: FromPath[UUID]) -> N
 
 
 @asynccontextmanager
+async def unclear_recorded(
+    request: AnyRequest, context: OrganizationContext
+) -> AsyncIterator[None]:
+    """Record whom a refused registration showed, masked as they are: its own record was undone."""
+    try:
+        yield
+    except (PossibleMatch, NotACandidate) as refusal:
+        access = Access(
+            "patient.match", "person", entity_ids=tuple(refusal.person_ids), outcome="refused"
+        )
+        await polyclinic(request).accesses.record(context, access)
+        raise
+
+
+@asynccontextmanager
 async def absence_recorded(
     request: AnyRequest, context: OrganizationContext, action: str, patient_id: UUID
 ) -> AsyncIterator[None]:
@@ -205,8 +226,13 @@ async def absence_recorded(
         raise
 
 
+def with_tag(body: bytes) -> Response[Any]:
+    """The body and its ETag."""
+    return json_response(body, headers={"etag": entity_tag(body)})
+
+
 def tagged(request: AnyRequest, body: bytes) -> Response[Any]:
-    """The body with its ETag, or 304 where the caller has it."""
+    """The body with its ETag, or 304 where the caller has it: for reads."""
     tag = entity_tag(body)
     if is_known(tag, request.headers.get("if-none-match")):
         return JsonAnswer(None, status=304, headers={"etag": tag})

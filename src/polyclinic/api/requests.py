@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -104,6 +105,9 @@ async def _record_refusal(
 
 
 Work = Callable[[OrganizationTransaction], Awaitable[Answer]]
+Replay = Callable[[OrganizationTransaction, Answer], Awaitable[Answer]]
+"""Makes the answer of a repeated request from the kept one, where its body may not be kept: what
+it may show is asked again, and the look is recorded."""
 
 
 async def change_once(
@@ -112,6 +116,7 @@ async def change_once(
     key: str | None,
     work: Work,
     *,
+    replay: Replay | None = None,
     in_control: bool = False,
 ) -> Response[Any]:
     """Do `work` in one transaction, once per Idempotency-Key, and answer.
@@ -120,12 +125,12 @@ async def change_once(
     first try left nothing.
     """
     try:
-        answer = await _change(request, context, key, work, in_control=in_control)
+        answer = await _change(request, context, key, work, replay, in_control=in_control)
     except KeyRingStale as stale:
         polyclinic(request).keys.follow(stale.active_id)
-        answer = await _change(request, context, key, work, in_control=in_control)
+        answer = await _change(request, context, key, work, replay, in_control=in_control)
     except HomeMoved:
-        answer = await _change(request, context, key, work, in_control=in_control)
+        answer = await _change(request, context, key, work, replay, in_control=in_control)
     headers = {} if answer.location is None else {"location": answer.location}
     if answer.is_replayed:
         headers["idempotent-replayed"] = "true"
@@ -137,6 +142,7 @@ async def _change(
     context: OrganizationContext,
     key: str | None,
     work: Work,
+    replay: Replay | None,
     *,
     in_control: bool,
 ) -> Answer:
@@ -148,9 +154,10 @@ async def _change(
         hashed = request_hash(request.scope["path"], await request.body())
         kept = await claim(transaction, key, hashed, parts.keys.ring)
         if kept is not None:
-            return kept
+            return kept if replay is None else await replay(transaction, kept)
         answer = await work(transaction)
-        await keep(transaction, key, answer, parts.keys.ring)
+        kept = answer if replay is None else replace(answer, body=b"")
+        await keep(transaction, key, kept, parts.keys.ring)
         return answer
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from polyclinic.core.pages import read_cursor, write_cursor
+from polyclinic.core.pages import Page, read_cursor, write_cursor
 from polyclinic.db.sql_files import statement
 from polyclinic.tenancy.context import OrganizationContext
 from polyclinic.tenancy.door import Door, Intent, OrganizationTransaction
@@ -54,15 +54,9 @@ class AuditFilter:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AuditPage:
-    items: list[AuditEntry]
-    next_cursor: str | None
-
-
 async def read_log(
     door: Door, context: OrganizationContext, wanted: AuditFilter, *, limit: int, cursor: str | None
-) -> AuditPage:
+) -> Page[AuditEntry]:
     """A page of the organization's audit log; looking at it is itself recorded.
 
     Each database keeps the records of its own changes, because they commit together with them.
@@ -77,9 +71,9 @@ async def read_log(
     newest_first = merge(members, records, key=lambda e: (e.recorded_at, e.id), reverse=True)
     items = list(islice(newest_first, limit + 1))
     if len(items) <= limit:
-        return AuditPage(items, None)
+        return Page(items, None)
     last = items[limit - 1]
-    return AuditPage(items[:limit], write_cursor(AuditPosition(last.recorded_at, last.id)))
+    return Page(items[:limit], write_cursor(AuditPosition(last.recorded_at, last.id)))
 
 
 def _arguments(

@@ -166,6 +166,8 @@ class Node:
             timeout=self._limits.connect_timeout_s,
             command_timeout=timeout_s + 1,
             max_cached_statement_lifetime=0,
+            # A standby under a primary's name would answer reads and record none of them.
+            target_session_attrs="primary" if self.role is NodeRole.PRIMARY else "any",
             server_settings={
                 "application_name": "polyclinic",
                 "statement_timeout": timeout_ms,

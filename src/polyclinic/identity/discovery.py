@@ -8,6 +8,8 @@ Invariants:
   (`KeyRingStale`; the caller follows and starts again).
 """
 
+from datetime import date
+
 from polyclinic.core.errors import Fault
 from polyclinic.core.keys import KeyRing
 from polyclinic.db.sql_files import statement
@@ -37,15 +39,20 @@ async def require_current_ring(transaction: OrganizationTransaction, ring: KeyRi
 
 
 async def discover(
-    transaction: OrganizationTransaction, contacts: Contacts, ring: KeyRing
+    transaction: OrganizationTransaction,
+    contacts: Contacts,
+    ring: KeyRing,
+    *,
+    date_of_birth: date | None,
 ) -> list[KnownPerson]:
     """The people of this shard who hold one of the contacts, whatever their organizations.
 
-    From here to COMMIT no other registration with one of these contacts can go on.
+    At most 100, those of that date of birth first. From here to COMMIT no other registration with
+    one of these contacts can go on.
     """
     phones, emails = contacts.phone_prints(ring), contacts.email_prints(ring)
     if not phones and not emails:
         return []
     await transaction.execute(statement(_PACKAGE, "lock_contacts"), sorted(phones[:1] + emails[:1]))
-    rows = await transaction.fetch(statement(_PACKAGE, "discover"), phones, emails)
+    rows = await transaction.fetch(statement(_PACKAGE, "discover"), phones, emails, date_of_birth)
     return [KnownPerson(*row) for row in rows]

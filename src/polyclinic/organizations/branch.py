@@ -1,6 +1,5 @@
 """Branches: the physical locations of an organization."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -10,7 +9,7 @@ from msgspec import Meta
 
 from polyclinic.core.errors import Forbidden
 from polyclinic.core.ids import BranchId, new_id
-from polyclinic.core.pages import read_cursor, write_cursor
+from polyclinic.core.pages import Page, read_cursor, write_cursor
 from polyclinic.db.sql_files import statement
 from polyclinic.organizations.errors import BranchUnknown
 from polyclinic.organizations.values import Timezone, Title, require_timezone
@@ -42,12 +41,6 @@ class BranchPosition(msgspec.Struct, frozen=True, tag="branches"):
     after: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class BranchPage:
-    items: list[Branch]
-    next_cursor: str | None
-
-
 async def create(transaction: OrganizationTransaction, command: CreateBranch) -> Branch:
     """Add a branch in the caller's transaction. Raises `Invalid`, `Forbidden`."""
     require_timezone(command.timezone)
@@ -69,7 +62,7 @@ async def create(transaction: OrganizationTransaction, command: CreateBranch) ->
 
 async def page(
     door: Door, context: OrganizationContext, *, limit: int, cursor: str | None
-) -> BranchPage:
+) -> Page[Branch]:
     """The branches that the caller may see, oldest first."""
     after = read_cursor(cursor, BranchPosition).after if cursor else UUID(int=0)
     async with door.transaction(context, Intent.READ) as transaction:
@@ -78,7 +71,7 @@ async def page(
         )
     items = [Branch(**row) for row in rows[:limit]]
     has_more = len(rows) > limit
-    return BranchPage(items, write_cursor(BranchPosition(items[-1].id)) if has_more else None)
+    return Page(items, write_cursor(BranchPosition(items[-1].id)) if has_more else None)
 
 
 async def require_branches(

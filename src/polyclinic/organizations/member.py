@@ -4,7 +4,6 @@ They live in the control database, because sign-in needs them before any shard i
 announced when it commits, and every process drops what it had cached (tenancy/caller.py).
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -15,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from polyclinic.core.errors import Forbidden
 from polyclinic.core.ids import new_id
-from polyclinic.core.pages import read_cursor, write_cursor
+from polyclinic.core.pages import Page, read_cursor, write_cursor
 from polyclinic.db.sql_files import statement
 from polyclinic.organizations.branch import require_branches
 from polyclinic.organizations.errors import LastAdmin, MemberChanged, MemberExists, MemberNotFound
@@ -61,12 +60,6 @@ class MemberPosition(msgspec.Struct, frozen=True, tag="members"):
     after: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class MemberPage:
-    items: list[Member]
-    next_cursor: str | None
-
-
 async def require_known_branches(
     door: Door, context: OrganizationContext, branch_ids: list[UUID] | None | UnsetType
 ) -> None:
@@ -99,7 +92,7 @@ async def add(transaction: OrganizationTransaction, command: AddMember, *, issue
 
 async def page(
     door: Door, context: OrganizationContext, *, limit: int, cursor: str | None
-) -> MemberPage:
+) -> Page[Member]:
     """The organization's members, oldest first."""
     after = read_cursor(cursor, MemberPosition).after if cursor else _FIRST
     async with door.control_transaction(context, Intent.READ) as transaction:
@@ -108,7 +101,7 @@ async def page(
         )
     items = [_from_row(row) for row in rows[:limit]]
     has_more = len(rows) > limit
-    return MemberPage(items, write_cursor(MemberPosition(items[-1].id)) if has_more else None)
+    return Page(items, write_cursor(MemberPosition(items[-1].id)) if has_more else None)
 
 
 async def read(door: Door, context: OrganizationContext, member_id: UUID) -> Member:

@@ -9,18 +9,23 @@ Each step is safe to repeat. `finish_creating` takes up what a crash left behind
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from polyclinic.core.ids import OrganizationId, UserId, new_id
-from polyclinic.core.pages import read_cursor, write_cursor
+from polyclinic.core.pages import Page, read_cursor, write_cursor
 from polyclinic.db.node import Node
 from polyclinic.db.sql_files import statement
 from polyclinic.organizations.errors import NoShard
-from polyclinic.organizations.values import Country, Timezone, Title, require_timezone
+from polyclinic.organizations.values import (
+    Country,
+    Timezone,
+    Title,
+    require_country,
+    require_timezone,
+)
 from polyclinic.shards.directory import OrganizationUnknown
 from polyclinic.tenancy.context import OrganizationContext, Role
 from polyclinic.tenancy.door import Door, Intent
@@ -52,12 +57,6 @@ class OrganizationPosition(msgspec.Struct, frozen=True, tag="organizations"):
     """A cursor of the list."""
 
     after: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class OrganizationPage:
-    items: list[Organization]
-    next_cursor: str | None
 
 
 def organization_id_for(user_id: UserId, idempotency_key: str | None) -> OrganizationId:
@@ -95,6 +94,7 @@ async def create_once(
 
     Raises `Invalid`, `NoShard`, and `KeyReused` where the id belongs to another organization.
     """
+    require_country(command.country)
     require_timezone(command.timezone)
     context = OrganizationContext(organization_id, user_id, Role.SUPERADMIN, request_id)
     async with door.control_transaction(context, Intent.WRITE) as transaction:
@@ -132,7 +132,7 @@ async def read(door: Door, context: OrganizationContext) -> Organization:
 
 async def page(
     control: Node, only: Sequence[UUID] | None, *, limit: int, cursor: str | None
-) -> OrganizationPage:
+) -> Page[Organization]:
     """Organizations by id; `only` None shows all, which is for superadmins."""
     after = read_cursor(cursor, OrganizationPosition).after if cursor else UUID(int=0)
     async with control.connection() as connection:
@@ -141,9 +141,7 @@ async def page(
         )
     items = [Organization(**row) for row in rows[:limit]]
     has_more = len(rows) > limit
-    return OrganizationPage(
-        items, write_cursor(OrganizationPosition(items[-1].id)) if has_more else None
-    )
+    return Page(items, write_cursor(OrganizationPosition(items[-1].id)) if has_more else None)
 
 
 async def finish_creating(door: Door, control: Node) -> int:

@@ -1,6 +1,5 @@
 """Practitioners: who treats, and at which branches."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -10,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from polyclinic.core.ids import PractitionerId, new_id
-from polyclinic.core.pages import read_cursor, write_cursor
+from polyclinic.core.pages import Page, read_cursor, write_cursor
 from polyclinic.db.sql_files import statement
 from polyclinic.organizations.branch import require_branches
 from polyclinic.organizations.errors import PractitionerNotFound
@@ -53,12 +52,6 @@ class PractitionerPosition(msgspec.Struct, frozen=True, tag="practitioners"):
     after: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class PractitionerPage:
-    items: list[Practitioner]
-    next_cursor: str | None
-
-
 async def create(transaction: OrganizationTransaction, command: CreatePractitioner) -> Practitioner:
     """Add a practitioner in the caller's transaction. Raises `BranchUnknown`."""
     organization_id = transaction.context.organization_id
@@ -87,14 +80,14 @@ async def create(transaction: OrganizationTransaction, command: CreatePractition
 
 async def page(
     door: Door, context: OrganizationContext, *, limit: int, cursor: str | None
-) -> PractitionerPage:
+) -> Page[Practitioner]:
     """The practitioners whom the caller may see, oldest first."""
     after = read_cursor(cursor, PractitionerPosition).after if cursor else _FIRST
     rows = await _rows(door, context, after=after, only=None, limit=limit + 1)
     items = [_practitioner(row) for row in rows[:limit]]
     if len(rows) <= limit:
-        return PractitionerPage(items, None)
-    return PractitionerPage(items, write_cursor(PractitionerPosition(items[-1].id)))
+        return Page(items, None)
+    return Page(items, write_cursor(PractitionerPosition(items[-1].id)))
 
 
 async def read(door: Door, context: OrganizationContext, practitioner_id: UUID) -> Practitioner:

@@ -4,6 +4,7 @@ from typing import Annotated
 from zoneinfo import available_timezones
 
 from msgspec import Meta
+from phonenumbers import SUPPORTED_REGIONS
 
 from polyclinic.core.errors import Invalid
 
@@ -12,6 +13,12 @@ Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alp
 Timezone = Annotated[str, Meta(min_length=1, max_length=64, description="IANA name: Europe/Madrid")]
 
 _TIMEZONES = available_timezones()
+
+
+def require_country(code: str) -> None:
+    """Raises `Invalid` for a code without a telephone plan, by which its phones are read."""
+    if code not in SUPPORTED_REGIONS:
+        raise Invalid(f"{code!r} is no country; try 'ES' (ISO 3166-1)", field="country")
 
 
 def require_timezone(name: str) -> None:

@@ -94,7 +94,7 @@ async def _change_once(
     async with door.transaction(context, Intent.WRITE) as transaction:
         await require_current_ring(transaction, keys.ring)
         before = encoded_view(await _locked_view(transaction, patient_id), keys)
-        if if_match not in ("*", entity_tag(before)):
+        if not {"*", entity_tag(before)} & {part.strip() for part in if_match.split(",")}:
             raise PatientChanged("somebody changed the patient meanwhile: read it again")
         fields = command.changed_fields()
         await _store(transaction, keys.ring, msgspec.json.decode(before, type=PatientView), fields)
@@ -138,7 +138,8 @@ async def _store(
     )
     contacts = Contacts.parse(phone=value("phone"), email=value("email"), country=country)
     if "phone" in fields or "email" in fields:
-        await discover(transaction, contacts, ring)  # waits for registrations with these contacts
+        # Waits for registrations with these contacts.
+        await discover(transaction, contacts, ring, date_of_birth=None)
     sealed = contacts.sealed(before.person_id, ring)
     await transaction.execute(
         statement(PACKAGE, "update_person"),
@@ -148,6 +149,9 @@ async def _store(
         value("blood_type"), _json(value("allergies")), _json(value("chronic_conditions")),
         value("emergency_contact_name"), _json(value("insurance_entries")),
     )  # fmt: skip
+    await transaction.execute(
+        "SELECT record_change_elsewhere($1, $2)", before.person_id, sorted(fields)
+    )
     if "name" in fields and fields["name"] != before.name:
         await _carry_name(transaction, before.person_id, fields["name"])
 

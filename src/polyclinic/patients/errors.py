@@ -44,6 +44,7 @@ class PossibleMatch(Conflict):
             '"decision": "new" or "decision": {"link": person_id}'
         )
         self.candidates = candidates
+        self.person_ids = [candidate.person_id for candidate in candidates]
 
     def facts(self) -> dict[str, Any]:
         return {"candidates": msgspec.to_builtins(self.candidates)}
@@ -56,6 +57,7 @@ class NotACandidate(Invalid):
 
     def __init__(self, person_id: UUID) -> None:
         super().__init__(f"{person_id} is not a possible match", field="decision.link")
+        self.person_ids = [person_id]
 
 
 class PatientChanged(Refusal):

@@ -11,13 +11,13 @@ from polyclinic.core.contacts import normal_email, parse_phone
 from polyclinic.core.ids import PatientId
 from polyclinic.core.keys import KeyRing
 from polyclinic.core.names import query_tokens, sound_key
-from polyclinic.core.pages import read_cursor, write_cursor
+from polyclinic.core.pages import open_cursor, read_cursor, seal_cursor, write_cursor
 from polyclinic.db.sql_files import statement
 from polyclinic.identity.contacts import EMAIL, IDENTIFIER, PHONE, normal_identifier
 from polyclinic.patients.errors import PatientNotFound
 from polyclinic.tenancy.access import Access
 from polyclinic.tenancy.context import OrganizationContext
-from polyclinic.tenancy.door import Door
+from polyclinic.tenancy.door import Door, OrganizationTransaction
 
 _PACKAGE = "polyclinic.patients"
 _READ = statement(_PACKAGE, "read")
@@ -68,6 +68,17 @@ async def read(door: Door, context: OrganizationContext, patient_id: UUID) -> as
     return row
 
 
+async def read_in(transaction: OrganizationTransaction, patient_id: PatientId) -> asyncpg.Record:
+    """The same within the caller's transaction, recorded in it. Raises `PatientNotFound`."""
+    row = await transaction.fetchrow(
+        statement(_PACKAGE, "view"), transaction.context.organization_id, patient_id
+    )
+    if row is None:
+        raise PatientNotFound(patient_id)
+    await transaction.audit("patient.read", "patient", patient_id)
+    return row
+
+
 async def page(
     door: Door, context: OrganizationContext, *, limit: int, cursor: str | None
 ) -> JsonPage:
@@ -94,8 +105,9 @@ async def search(
     A phone or e-mail finds those alone who share their profile. `country` (ISO 3166 alpha-2) reads
     a phone written without its country code.
     """
+    bound_to = b"search" + context.organization_id.bytes
     start = (
-        read_cursor(cursor, SearchPosition)
+        open_cursor(cursor, SearchPosition, ring, bound_to=bound_to)
         if cursor
         else SearchPosition(None, 0, "", "", UUID(int=0))
     )
@@ -109,10 +121,10 @@ async def search(
     )  # fmt: skip
     assert row is not None
     items, has_more, driver, tier, sort_a, sort_b, last_id, _ = row
-    position = (
-        write_cursor(SearchPosition(driver, tier, sort_a, sort_b, last_id)) if has_more else None
-    )
-    return JsonPage(items, position)
+    if not has_more:
+        return JsonPage(items, None)
+    last = SearchPosition(driver, tier, sort_a, sort_b, last_id)
+    return JsonPage(items, seal_cursor(last, ring, bound_to=bound_to))
 
 
 def _shown(action: str) -> Callable[[asyncpg.Record | None], Access]:

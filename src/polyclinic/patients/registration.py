@@ -99,7 +99,7 @@ async def register(
         statement(PACKAGE, "organization_country"), organization_id
     )
     contacts = Contacts.parse(phone=command.phone, email=command.email, country=country)
-    known = await discover(transaction, contacts, ring)
+    known = await discover(transaction, contacts, ring, date_of_birth=command.date_of_birth)
     person = await _choose(transaction, command, known)
     if person is None:
         outcome = Outcome.NEW

@@ -198,4 +198,8 @@ def _claimed_membership(signed_in: SignedIn) -> Membership | None:
         raise Forbidden(f"the token's role is not one of {', '.join(Role)}") from None
     if role is Role.SUPERADMIN:
         raise Forbidden("superadmin is granted here, not by the identity provider")
-    return Membership(_organization_id(signed_in.organization, from_header=False), role, None)
+    try:
+        organization_id = OrganizationId(UUID(signed_in.organization))
+    except ValueError:
+        return None  # the provider's own id for an organization that is not here
+    return Membership(organization_id, role, None)

@@ -6,6 +6,7 @@
 
 -- SQLSTATE class PC belongs to this project:
 --   PC001 context already set   PC002 stale route   PC003 not writable here
+--   PC004 a name changed without consent (a mistake of ours: no request leads there)
 
 CREATE FUNCTION enter_organization(
     p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text

@@ -43,4 +43,5 @@ CREATE TABLE organization_summary (
 );
 
 GRANT SELECT ON regions, shards, nodes TO polyclinic_app;
-GRANT SELECT, INSERT, UPDATE ON tenant_shards, organization_summary TO polyclinic_app;
+GRANT SELECT, INSERT, UPDATE (state, updated_at) ON tenant_shards TO polyclinic_app;
+GRANT SELECT, INSERT ON organization_summary TO polyclinic_app;

@@ -45,7 +45,7 @@ GRANT EXECUTE ON FUNCTION memberships_of TO polyclinic_app;
 CREATE POLICY keeper ON memberships FOR SELECT TO polyclinic_keeper USING (true);
 GRANT SELECT ON memberships, users TO polyclinic_keeper;
 
--- Every API process drops what it cached about this subject (tenancy/caller.py listens).
+-- Every API process drops what it cached about this subject (app.py listens).
 CREATE FUNCTION announce_membership_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -352,7 +352,7 @@ GRANT SELECT ON TABLE public.memberships TO polyclinic_keeper;
 
 GRANT SELECT ON TABLE public.nodes TO polyclinic_app;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE public.organization_summary TO polyclinic_app;
+GRANT SELECT,INSERT ON TABLE public.organization_summary TO polyclinic_app;
 
 GRANT SELECT ON TABLE public.regions TO polyclinic_app;
 
@@ -360,7 +360,11 @@ GRANT SELECT ON TABLE public.schema_version TO polyclinic_app;
 
 GRANT SELECT ON TABLE public.shards TO polyclinic_app;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE public.tenant_shards TO polyclinic_app;
+GRANT SELECT,INSERT ON TABLE public.tenant_shards TO polyclinic_app;
+
+GRANT UPDATE(state) ON TABLE public.tenant_shards TO polyclinic_app;
+
+GRANT UPDATE(updated_at) ON TABLE public.tenant_shards TO polyclinic_app;
 
 GRANT SELECT ON TABLE public.users TO polyclinic_app;
 GRANT SELECT ON TABLE public.users TO polyclinic_keeper;

@@ -20,7 +20,6 @@ CREATE TABLE patient_persons (
     chronic_conditions     jsonb NOT NULL DEFAULT '[]',
     emergency_contact_name text,
     insurance_entries      jsonb NOT NULL DEFAULT '[]',
-    version                int NOT NULL DEFAULT 1,
     created_at             timestamptz NOT NULL DEFAULT now(),
     updated_at             timestamptz NOT NULL DEFAULT now(),
     CHECK ((phone_sealed IS NULL) = (phone_is_valid IS NULL)),
@@ -61,7 +60,11 @@ CREATE POLICY edited_under_consent ON patient_persons FOR UPDATE TO polyclinic_a
               AND link.person_id = patient_persons.id AND link.profile_shared));
 CREATE POLICY registered_by_organization ON patient_persons FOR INSERT TO polyclinic_app WITH CHECK (
     (SELECT NULLIF(current_setting('app.current_org_id', true), '')::uuid) IS NOT NULL);
-GRANT SELECT, INSERT, UPDATE ON patient_persons TO polyclinic_app;
+GRANT SELECT, INSERT, UPDATE (
+    name, date_of_birth, sex, phone_sealed, phone_is_valid, phone_fingerprint, email_sealed,
+    email_fingerprint, key_id, blood_type, allergies, chronic_conditions, emergency_contact_name,
+    insurance_entries, updated_at
+) ON patient_persons TO polyclinic_app;
 
 -- One row per consent given; the newest open one is in force.
 CREATE TABLE consents (
@@ -143,8 +146,9 @@ BEGIN
 END $$;
 
 -- The one look across organizations: people who hold a phone or an e-mail, by keyed hash. Who calls
--- it must know the number itself; each call leaves an audit record in the same transaction.
-CREATE FUNCTION discover_people(p_phones bytea[], p_emails bytea[])
+-- it must know the number itself. Each registration records its look: in its own transaction, or
+-- beside it where it was refused and undone.
+CREATE FUNCTION discover_people(p_phones bytea[], p_emails bytea[], p_birth date)
 RETURNS TABLE (person_id uuid, name text, date_of_birth date, by_phone boolean, by_email boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
@@ -154,15 +158,35 @@ BEGIN
                coalesce(p.email_fingerprint = ANY (p_emails), false)
         FROM public.patient_persons p
         WHERE p.phone_fingerprint = ANY (p_phones) OR p.email_fingerprint = ANY (p_emails)
-        ORDER BY p.id
+        -- A care home's number is held by many: who was born that day is among those shown.
+        ORDER BY p.date_of_birth IS NOT DISTINCT FROM p_birth DESC, p.id
         LIMIT 100;
 END $$;
+
+-- What one organization changes of a person is in the audit log of every other that has a link.
+CREATE FUNCTION record_change_elsewhere(p_person uuid, p_fields text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    INSERT INTO public.audit_log (organization_id, user_id, role, action, entity_type, entity_id,
+                                  request_id, details)
+    SELECT link.organization_id, current_setting('app.current_user_id')::uuid, 'outsider',
+           'patient.changed-elsewhere', 'patient', link.id,
+           current_setting('app.current_request_id'), jsonb_build_object('fields', p_fields)
+    FROM public.patients link
+    WHERE link.person_id = p_person
+      AND link.organization_id <> current_setting('app.current_org_id')::uuid;
+END $$;
+ALTER FUNCTION record_change_elsewhere OWNER TO polyclinic_keeper;
+CREATE POLICY keeper ON audit_log FOR INSERT TO polyclinic_keeper WITH CHECK (true);
+GRANT INSERT ON audit_log TO polyclinic_keeper;
 
 ALTER FUNCTION give_consent OWNER TO polyclinic_keeper;
 ALTER FUNCTION withdraw_consent OWNER TO polyclinic_keeper;
 ALTER FUNCTION discover_people OWNER TO polyclinic_keeper;
-REVOKE EXECUTE ON FUNCTION give_consent, withdraw_consent, discover_people FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION give_consent, withdraw_consent, discover_people TO polyclinic_app;
+REVOKE EXECUTE ON FUNCTION give_consent, withdraw_consent, discover_people, record_change_elsewhere
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION give_consent, withdraw_consent, discover_people, record_change_elsewhere
+    TO polyclinic_app;
 
 CREATE POLICY keeper ON patient_persons TO polyclinic_keeper USING (true);
 CREATE POLICY keeper ON patients TO polyclinic_keeper USING (true);

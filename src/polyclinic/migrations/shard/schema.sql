@@ -40,7 +40,7 @@ END $$;
 
 ALTER FUNCTION public.carry_person_name(p_person uuid, p_name text, p_tokens text[], p_sounds text[]) OWNER TO polyclinic_keeper;
 
-CREATE FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[]) RETURNS TABLE(person_id uuid, name text, date_of_birth date, by_phone boolean, by_email boolean)
+CREATE FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[], p_birth date) RETURNS TABLE(person_id uuid, name text, date_of_birth date, by_phone boolean, by_email boolean)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
@@ -51,11 +51,12 @@ BEGIN
                coalesce(p.email_fingerprint = ANY (p_emails), false)
         FROM public.patient_persons p
         WHERE p.phone_fingerprint = ANY (p_phones) OR p.email_fingerprint = ANY (p_emails)
-        ORDER BY p.id
+        -- A care home's number is held by many: who was born that day is among those shown.
+        ORDER BY p.date_of_birth IS NOT DISTINCT FROM p_birth DESC, p.id
         LIMIT 100;
 END $$;
 
-ALTER FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[]) OWNER TO polyclinic_keeper;
+ALTER FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[], p_birth date) OWNER TO polyclinic_keeper;
 
 CREATE FUNCTION public.enter_organization(p_organization uuid, p_user uuid, p_role text, p_branches text, p_request text) RETURNS void
     LANGUAGE plpgsql
@@ -451,6 +452,23 @@ ALTER FUNCTION public.record_audit(p_action text, p_entity_type text, p_entity_i
 
 COMMENT ON FUNCTION public.record_audit(p_action text, p_entity_type text, p_entity_id uuid, p_entity_ids uuid[], p_outcome text, p_details jsonb) IS 'One audit record in the caller''s organization transaction; actor and request come from its context.';
 
+CREATE FUNCTION public.record_change_elsewhere(p_person uuid, p_fields text[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO public.audit_log (organization_id, user_id, role, action, entity_type, entity_id,
+                                  request_id, details)
+    SELECT link.organization_id, current_setting('app.current_user_id')::uuid, 'outsider',
+           'patient.changed-elsewhere', 'patient', link.id,
+           current_setting('app.current_request_id'), jsonb_build_object('fields', p_fields)
+    FROM public.patients link
+    WHERE link.person_id = p_person
+      AND link.organization_id <> current_setting('app.current_org_id')::uuid;
+END $$;
+
+ALTER FUNCTION public.record_change_elsewhere(p_person uuid, p_fields text[]) OWNER TO polyclinic_keeper;
+
 CREATE FUNCTION public.require_home(p_epoch bigint) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -671,7 +689,6 @@ CREATE TABLE public.patient_persons (
     chronic_conditions jsonb DEFAULT '[]'::jsonb NOT NULL,
     emergency_contact_name text,
     insurance_entries jsonb DEFAULT '[]'::jsonb NOT NULL,
-    version integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT patient_persons_blood_type_check CHECK ((blood_type = ANY (ARRAY['A+'::text, 'A-'::text, 'B+'::text, 'B-'::text, 'AB+'::text, 'AB-'::text, 'O+'::text, 'O-'::text]))),
@@ -940,6 +957,8 @@ ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.imported_records ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY keeper ON public.audit_log FOR INSERT TO polyclinic_keeper WITH CHECK (true);
+
 CREATE POLICY keeper ON public.consents TO polyclinic_keeper USING (true);
 
 CREATE POLICY keeper ON public.idempotency_keys TO polyclinic_keeper USING (true);
@@ -1016,8 +1035,8 @@ GRANT ALL ON SCHEMA public TO polyclinic_keeper;
 REVOKE ALL ON FUNCTION public.carry_person_name(p_person uuid, p_name text, p_tokens text[], p_sounds text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.carry_person_name(p_person uuid, p_name text, p_tokens text[], p_sounds text[]) TO polyclinic_app;
 
-REVOKE ALL ON FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[]) TO polyclinic_app;
+REVOKE ALL ON FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[], p_birth date) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.discover_people(p_phones bytea[], p_emails bytea[], p_birth date) TO polyclinic_app;
 
 REVOKE ALL ON FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.find_patients(p_tokens text[], p_sounds text[], p_driver text, p_fingerprints bytea[], p_limit integer, p_tier integer, p_sort_a text, p_sort_b text, p_id uuid) TO polyclinic_app;
@@ -1034,6 +1053,9 @@ GRANT ALL ON FUNCTION public.make_audit_partitions(p_months_ahead integer) TO po
 REVOKE ALL ON FUNCTION public.rarest_word(p_words text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.rarest_word(p_words text[]) TO polyclinic_app;
 
+REVOKE ALL ON FUNCTION public.record_change_elsewhere(p_person uuid, p_fields text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_change_elsewhere(p_person uuid, p_fields text[]) TO polyclinic_app;
+
 REVOKE ALL ON FUNCTION public.spellings_of(p_words text[], p_sounds text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.withdraw_consent(p_patient uuid) FROM PUBLIC;
@@ -1041,6 +1063,7 @@ GRANT ALL ON FUNCTION public.withdraw_consent(p_patient uuid) TO polyclinic_app;
 
 GRANT SELECT,INSERT ON TABLE public.audit_log TO polyclinic_app;
 GRANT INSERT ON TABLE public.audit_log TO polyclinic_audit_writer;
+GRANT INSERT ON TABLE public.audit_log TO polyclinic_keeper;
 
 GRANT SELECT,INSERT ON TABLE public.branches TO polyclinic_app;
 
@@ -1068,8 +1091,38 @@ GRANT SELECT,INSERT ON TABLE public.organizations TO polyclinic_app;
 GRANT SELECT,INSERT ON TABLE public.patient_identifiers TO polyclinic_app;
 GRANT SELECT,UPDATE ON TABLE public.patient_identifiers TO polyclinic_keeper;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE public.patient_persons TO polyclinic_app;
+GRANT SELECT,INSERT ON TABLE public.patient_persons TO polyclinic_app;
 GRANT SELECT,UPDATE ON TABLE public.patient_persons TO polyclinic_keeper;
+
+GRANT UPDATE(name) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(date_of_birth) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(sex) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(phone_sealed) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(phone_is_valid) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(phone_fingerprint) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(email_sealed) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(email_fingerprint) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(key_id) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(blood_type) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(allergies) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(chronic_conditions) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(emergency_contact_name) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(insurance_entries) ON TABLE public.patient_persons TO polyclinic_app;
+
+GRANT UPDATE(updated_at) ON TABLE public.patient_persons TO polyclinic_app;
 
 GRANT SELECT ON TABLE public.patients TO polyclinic_app;
 GRANT SELECT ON TABLE public.patients TO polyclinic_keeper;

@@ -21,6 +21,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import JWKRegistry, Key
 
+from polyclinic.tenancy.door import outside_call
 from polyclinic.tenancy.signin.errors import InvalidToken, SignInUnavailable
 from polyclinic.tenancy.signin.issuer import IssuerSettings
 
@@ -158,7 +159,8 @@ class RemoteKeys:
         return found.jwks_uri
 
     async def _get(self, url: str, kind: type[_T]) -> _T:
-        response = await self._http.get(url, headers={"Accept": "application/json"})
+        with outside_call():
+            response = await self._http.get(url, headers={"Accept": "application/json"})
         if response.status_code != httpx.codes.OK:
             raise ValueError("the provider did not answer 200")
         return msgspec.json.decode(response.content, type=kind)
