@@ -91,12 +91,16 @@ async def test_a_new_name_reaches_the_lists_of_every_organization(
         assert [item["name"] for item in page.json()["items"]] == ["Ana Sanz Quiroga"]
 
 
-async def test_a_change_needs_consent(api: Api, reception: dict[str, str]) -> None:
+async def test_a_change_needs_consent(
+    api: Api, organization: Organization, reception: dict[str, str]
+) -> None:
     made = await api.client.post("/v1/patients", json={"name": "Ana Sanz"}, headers=reception)
     refused = await api.client.patch(
         made.headers["location"], json={"name": "Eva Sanz"}, headers={**reception, "If-Match": "*"}
     )
     assert (refused.status_code, refused.json()["code"]) == (403, "consent-required")
+    admin = await api.as_role(Role.ADMIN, organization)
+    assert ("patient.change", "refused") in await actions(api, admin)
 
 
 async def test_every_access_and_refusal_is_in_the_audit_log(

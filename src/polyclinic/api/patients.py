@@ -29,7 +29,12 @@ from polyclinic.core.pages import DEFAULT_LIMIT, Page
 from polyclinic.patients import consent, editing, reading
 from polyclinic.patients.consent import GiveConsent
 from polyclinic.patients.editing import ChangePatient, entity_tag
-from polyclinic.patients.errors import NotACandidate, PatientNotFound, PossibleMatch
+from polyclinic.patients.errors import (
+    ConsentRequired,
+    NotACandidate,
+    PatientNotFound,
+    PossibleMatch,
+)
 from polyclinic.patients.profile import PatientItem, PatientView, encoded_view
 from polyclinic.patients.registration import Outcome, RegisterPatient, register
 from polyclinic.tenancy.access import Access
@@ -161,7 +166,7 @@ async def change_patient(
     parts = polyclinic(request)
     if if_match is None:
         raise PreconditionMissing
-    async with absence_recorded(request, context, "patient.change", patient_id):
+    async with attempt_recorded(request, context, "patient.change", patient_id):
         body = await editing.change(
             parts.door, parts.keys, context, PatientId(patient_id), data, if_match=if_match
         )
@@ -180,7 +185,7 @@ async def give_consent(
     """Record that the patient shares the portable profile with this organization."""
     context = await enter(request)
     parts = polyclinic(request)
-    async with absence_recorded(request, context, "consent.given", patient_id):
+    async with attempt_recorded(request, context, "consent.given", patient_id):
         row = await consent.give(parts.door, context, PatientId(patient_id), data or GiveConsent())
     return with_tag(encoded_view(row, parts.keys))
 
@@ -194,7 +199,7 @@ async def give_consent(
 async def withdraw_consent(request: AnyRequest, patient_id: FromPath[UUID]) -> None:
     """Record that the patient no longer shares it; every read shows the name alone at once."""
     context = await enter(request)
-    async with absence_recorded(request, context, "consent.withdrawn", patient_id):
+    async with attempt_recorded(request, context, "consent.withdrawn", patient_id):
         await consent.withdraw(polyclinic(request).door, context, PatientId(patient_id))
 
 
@@ -214,14 +219,15 @@ async def unclear_recorded(
 
 
 @asynccontextmanager
-async def absence_recorded(
+async def attempt_recorded(
     request: AnyRequest, context: OrganizationContext, action: str, patient_id: UUID
 ) -> AsyncIterator[None]:
-    """Record the attempt on a patient who is not here: the change's own record was undone."""
+    """Record an attempt on a patient who is not here, or shares nothing: its own was undone."""
     try:
         yield
-    except PatientNotFound:
-        access = Access(action, "patient", patient_id, outcome="not-found")
+    except (PatientNotFound, ConsentRequired) as refusal:
+        outcome = "not-found" if isinstance(refusal, PatientNotFound) else "refused"
+        access = Access(action, "patient", patient_id, outcome=outcome)
         await polyclinic(request).accesses.record(context, access)
         raise
 

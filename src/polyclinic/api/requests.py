@@ -14,7 +14,7 @@ from polyclinic.api.answers import JsonAnswer
 from polyclinic.api.operations import Rights
 from polyclinic.core.errors import Forbidden
 from polyclinic.core.ids import OrganizationId
-from polyclinic.core.pages import DEFAULT_LIMIT, MAX_LIMIT
+from polyclinic.core.pages import MAX_LIMIT
 from polyclinic.identity.discovery import KeyRingStale
 from polyclinic.shards.directory import OrganizationUnknown
 from polyclinic.tenancy.access import Access
@@ -46,7 +46,6 @@ IdempotencyKey = Annotated[
         description="Repeating a request with the same key gives the first answer.",
     ),
 ]
-PAGE = DEFAULT_LIMIT
 
 
 def polyclinic(request: AnyRequest) -> "Polyclinic":

@@ -60,7 +60,6 @@ class Tally(msgspec.Struct, kw_only=True):
     cpu_s: float = 0
     p50_ms: float = 0
     p99_ms: float = 0
-    max_ms: float = 0
     slow_share: float = 0
     failure: str = ""
 
@@ -171,7 +170,6 @@ def _summed_up(tally: Tally, found: list[float]) -> Tally:
     if found:
         tally.p50_ms = found[len(found) // 2] * 1000
         tally.p99_ms = found[len(found) * 99 // 100] * 1000
-        tally.max_ms = found[-1] * 1000
         tally.slow_share = sum(seconds * 1000 > SLOW_MS for seconds in found) / len(found)
     elif not tally.failure:
         tally.failure = "no answer in the time given"

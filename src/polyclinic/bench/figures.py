@@ -21,10 +21,6 @@ class Spread(msgspec.Struct, frozen=True):
         found = list(values)
         return cls(median(found), min(found), max(found))
 
-    def over(self, other: "Spread") -> float:
-        """How many times `other` this is, by their medians."""
-        return self.median / other.median
-
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One line: what was measured, beside its limit; `group` names the work that was done.

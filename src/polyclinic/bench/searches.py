@@ -78,7 +78,7 @@ def _queries(shard: Shard, hospital: Clinic) -> list[tuple[str, list[Query], flo
         (
             "a word and a beginning",
             [Query(word_and_beginning(name, random), name) for name in names],
-            FUZZY_P99_MS,
+            PREFIX_P99_MS,
         ),
         (
             "search with a slip",

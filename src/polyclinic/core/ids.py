@@ -7,7 +7,6 @@ from uuid import UUID
 
 OrganizationId = NewType("OrganizationId", UUID)
 BranchId = NewType("BranchId", UUID)
-PersonId = NewType("PersonId", UUID)
 PatientId = NewType("PatientId", UUID)
 PractitionerId = NewType("PractitionerId", UUID)
 UserId = NewType("UserId", UUID)

@@ -6,7 +6,7 @@ Invariants:
 - A connection is taken at the first statement and given back at COMMIT; none is held over an
   outside call (`outside_call` refuses).
 - A write compares the route's epoch with the shard's fence inside the same transaction. A stale
-  route is looked up anew and told to the caller as `HomeMoved`; the edge tries once more.
+  route is dropped and told to the caller as `HomeMoved`: a second try is routed anew.
 
 Two forms: `Door.call` for a hot use case that is one plpgsql function (one round trip, autocommit),
 `Door.transaction` for everything else (BEGIN and context in one message, then prepared statements).

@@ -464,7 +464,11 @@ BEGIN
            current_setting('app.current_request_id'), jsonb_build_object('fields', p_fields)
     FROM public.patients link
     WHERE link.person_id = p_person
-      AND link.organization_id <> current_setting('app.current_org_id')::uuid;
+      AND link.organization_id <> current_setting('app.current_org_id')::uuid
+      -- who may not change the person may not write into others' logs either
+      AND EXISTS (SELECT FROM public.patients own
+                  WHERE own.organization_id = current_setting('app.current_org_id')::uuid
+                    AND own.person_id = p_person AND own.profile_shared);
 END $$;
 
 ALTER FUNCTION public.record_change_elsewhere(p_person uuid, p_fields text[]) OWNER TO polyclinic_keeper;
